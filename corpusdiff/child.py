@@ -1,0 +1,137 @@
+"""The process that decodes and processes: one track at a time, under limits, for one worker.
+
+It is started by `corpusdiff.isolate` and does nothing but answer its pipe. Whatever a file does to a
+decoder happens here; the worker sees a closed pipe or a message.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from corpusdiff.errors import TrackError
+from corpusdiff.finish import Sinks, TrackContext
+from corpusdiff.job import Job
+from corpusdiff.manifests.base import Track
+from corpusdiff.pipe import Pipe, PipeClosed
+from corpusdiff.source import probe
+from corpusdiff.track import process_track
+
+_PR_SET_PDEATHSIG = 1
+
+#: Progress goes out at most this often, in seconds.
+PROGRESS_EVERY_S = 0.5
+
+
+def main() -> None:
+    """Serve the pipe whose descriptors are the first two arguments until it closes."""
+    read_fd, write_fd, parent, memory_limit = (int(value) for value in sys.argv[1:5])
+    _confine(parent, memory_limit)
+    _Server(Pipe(read_fd, write_fd), memory_limit).serve()
+
+
+def _confine(parent: int, memory_limit: int) -> None:
+    """Die with the worker, leave no core, take no more memory than allowed, be the first to go when it runs out."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # RLIMIT_DATA and not RLIMIT_AS: the compiled kernels reserve far more address space than they use
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
+    Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+class _Server:
+    def __init__(self, pipe: Pipe, memory_limit: int) -> None:
+        self._pipe = pipe
+        self._memory_limit = memory_limit
+        self._context: TrackContext | None = None
+        self._streams: IO[bytes] | None = None
+        self._hook = _test_hook()
+        self._last_progress = 0.0
+
+    def serve(self) -> None:
+        """Answer until the worker closes the pipe."""
+        answers = {"job": self._job, "streams": self._open_streams, "track": self._track, "probe": self._probe}
+        while True:
+            try:
+                message = self._pipe.receive()
+            except PipeClosed:
+                return
+            assert message is not None
+            self._pipe.send(answers[message["op"]](message))
+
+    def _job(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._context = TrackContext(
+            job=Job.from_dict(message["job"]),
+            root=message["root"],
+            chunk=message["chunk"],
+            spool=message["spool"],
+        )
+        return {"ok": True}
+
+    def _open_streams(self, message: dict[str, Any]) -> dict[str, Any]:
+        if self._streams is not None:
+            self._streams.close()
+        self._streams = Path(message["path"]).open("r+b", buffering=1 << 20)  # noqa: SIM115  # open until the next shard
+        return {"ok": True}
+
+    def _track(self, message: dict[str, Any]) -> dict[str, Any]:
+        assert self._context is not None
+        assert self._streams is not None
+        track = Track.from_json(message["track"])
+        self._streams.seek(message["offset"])
+        started = time.process_time()
+        try:
+            self._hook(track)
+            rows = process_track(track, self._context, Sinks(self._streams), self._progress)
+            self._streams.flush()
+        except TrackError as error:
+            return {"failed": {"reason": error.reason, "error": str(error)}}
+        except MemoryError:
+            limit = self._memory_limit / 2**30
+            return {"failed": {"reason": "memory", "error": f"needs more than the memory limit of {limit:.1f} GiB"}}
+        except OSError as error:
+            return {"infrastructure": str(error)}
+        except Exception as error:
+            trace = traceback.format_exc()
+            return {"failed": {"reason": "bug", "error": f"{type(error).__name__}: {error}"}, "trace": trace}
+        return {"rows": rows, "end": self._streams.tell(), "cpu_s": time.process_time() - started}
+
+    def _probe(self, message: dict[str, Any]) -> dict[str, Any]:
+        try:
+            header = probe(message["path"])
+        except (TrackError, MemoryError) as error:
+            return {"failed": str(error)}
+        return {"sr": header.sr, "n_channels": header.n_channels, "n_samples": header.n_samples}
+
+    def _progress(self, seconds: float) -> None:
+        now = time.monotonic()
+        if now - self._last_progress >= PROGRESS_EVERY_S:
+            self._last_progress = now
+            self._pipe.send({"progress": seconds})
+
+
+def _test_hook() -> Callable[[Track], None]:
+    """What tests put in the way of a track: CORPUSDIFF_TEST_HOOK names a module and a function of it."""
+    name = os.environ.get("CORPUSDIFF_TEST_HOOK")
+    if not name:
+        return lambda _track: None
+    module, _, function = name.partition(":")
+    hook: Callable[[Track], None] = getattr(importlib.import_module(module), function)
+    return hook
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""The command line. Each command reads its options, calls one function and prints what it says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from corpusdiff import __version__
+from corpusdiff.errors import CorpusdiffError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Errors of ours leave as one line and their own exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CorpusdiffError as error:
+            click.echo(f"corpusdiff: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+def job_options(command: F) -> F:
+    """`--job` and `--set`."""
+    job = click.option("--job", default="asr", show_default=True, metavar="NAME|FILE", help="Ready job or job file.")
+    sets = click.option(
+        "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change one value of the job, e.g. source.sr=8000."
+    )
+    return job(sets(command))
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="corpusdiff")
+def main() -> None:
+    """Time and spectral diffusion of audio corpora too large to touch by hand."""
+
+
+@main.command()
+@click.argument("source")
+@click.argument("out", type=click.Path(file_okay=False))
+@job_options
+@click.option("--cluster", default="local", show_default=True, metavar="SPEC", help="local, none (serial) or tcp://...")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes  [default: the cores of this machine].")
+@click.option("--fresh", "mode", flag_value="fresh", help="Delete what is in OUT and start again.")
+@click.option("--update", "mode", flag_value="update", help="Process what is new or changed in SOURCE.")
+@click.option("--retry-failed", "mode", flag_value="retry-failed", help="Process what failed once more.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take the first N tracks only.")
+@click.option("--max-failed", type=click.IntRange(0), default=0, metavar="N", help="Exit 0 with up to N failed tracks.")
+@click.option("--strict", is_flag=True, help="Fail when two workers made different rows for one shard.")
+@click.option("--portable", is_flag=True, help="Same bytes on every kind of processor, slower.")
+@click.option("--spool", type=click.Path(exists=True, file_okay=False), help="Folder for temporary files.")
+@click.option("--memory-limit", type=click.FloatRange(0.5), default=4.0, show_default=True, metavar="GIB",
+              help="Memory that one track may take.")  # fmt: skip
+@as_json
+def run(source: str, out: str, **options: Any) -> None:
+    """Process SOURCE (folder, glob, file or manifest) into the corpus OUT.
+
+    The same command again resumes it.
+
+    \b
+    Examples:
+      corpusdiff run recordings/ corpus/ --job asr
+      corpusdiff run train.jsonl corpus/ --job codec --set output.opus.bitrate_kbps=16
+    """
+    from corpusdiff.driver import RunRequest, execute
+
+    sys.exit(execute(RunRequest(source=source, out=out, **options)))
+
+
+@main.command()
+@click.argument("source")
+@job_options
+@as_json
+def plan(source: str, job: str, sets: tuple[str, ...], as_json: bool) -> None:
+    """Say what a run over SOURCE would do, and do nothing.
+
+    \b
+    Example:
+      corpusdiff plan recordings/ --job asr
+    """
+    from corpusdiff.driver import describe_plan
+
+    found = describe_plan(source, job, sets)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        for name, value in found.items():
+            click.echo(f"{name:>12}  {value}")
+
+
+@main.command()
+@click.argument("out", type=click.Path())
+@as_json
+def status(out: str, as_json: bool) -> None:
+    """Say how far the corpus OUT has come, from any machine.
+
+    \b
+    Example:
+      corpusdiff status corpus/
+    """
+    from corpusdiff.driver import describe_status
+
+    found = describe_status(out)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        for name, value in found.items():
+            click.echo(f"{name:>12}  {value}")
+
+
+@main.command()
+@click.argument("out", type=click.Path(exists=True, file_okay=False))
+@click.option("--gc", is_flag=True, help="Delete objects that no record names.")
+@as_json
+def verify(out: str, gc: bool, as_json: bool) -> None:
+    """Check every byte of the corpus OUT against its records.
+
+    \b
+    Example:
+      corpusdiff verify corpus/
+    """
+    from corpusdiff.store.verify import verify as check
+
+    report = check(out, gc=gc)
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+    else:
+        for problem in report.problems:
+            click.echo(f"{problem.key}: {problem.what}")
+        click.echo(report.summary())
+    sys.exit(1 if report.problems else 0)
+
+
+@main.command()
+@click.argument("out", type=click.Path(exists=True, file_okay=False))
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table",
+              show_default=True, help="How to write it.")  # fmt: skip
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write  [default: standard output].")
+@click.option("--columns", help="Columns to write, separated by commas  [default: all; a selection for a table].")
+@click.option("--limit", type=click.IntRange(0), metavar="N", help="The first N rows only.")
+def table(out: str, form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+    """Write the table of tracks of the corpus OUT: one row per track with its outcome and metrics.
+
+    \b
+    Examples:
+      corpusdiff table corpus/ --limit 10
+      corpusdiff table corpus/ --format parquet -o tracks.parquet
+    """
+    from corpusdiff.tables import write_table
+
+    write_table(out, form, output, columns.split(",") if columns else None, limit)
+
+
+@main.command()
+@click.argument("source")
+@click.argument("manifest", type=click.Path(dir_okay=False))
+def scan(source: str, manifest: str) -> None:
+    """Write what SOURCE holds as a manifest (.jsonl in NeMo's form, .csv, .tsv or .parquet).
+
+    \b
+    Example:
+      corpusdiff scan recordings/ recordings.jsonl
+    """
+    from corpusdiff.tables import write_manifest
+
+    click.echo(write_manifest(source, manifest))
+
+
+@main.command()
+@click.argument("name", required=False)
+def jobs(name: str | None) -> None:
+    """List the ready jobs, or print one to start your own from.
+
+    \b
+    Examples:
+      corpusdiff jobs
+      corpusdiff jobs asr > my.toml
+    """
+    from corpusdiff.jobfile import load_job, ready_jobs
+
+    ready = ready_jobs()
+    if name is None:
+        for job_name in sorted(ready):
+            click.echo(f"{job_name:>16}  {load_job(job_name).description}")
+    elif name in ready:
+        click.echo(ready[name].read_text(), nl=False)
+    else:
+        raise click.UsageError(f"no ready job {name!r}: there are {', '.join(sorted(ready))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""A Dask cluster of this machine's cores, with its scheduler in this process."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, Status
+
+from corpusdiff.runner import Notify
+
+#: Dask's settings that exactly-once accounting and child processes need.
+SETTINGS: dict[str, Any] = {
+    # With one task per worker, a worker's death is blamed on that task alone.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # Deadlocks (dask/distributed 8787, 7523), and a shard is only placed when a worker is free anyway.
+    "distributed.scheduler.work-stealing": False,
+    # A death is reported at once; the runner counts the tries.
+    "distributed.scheduler.allowed-failures": 0,
+    # A worker that stands still is noticed in two minutes rather than five.
+    "distributed.scheduler.worker-ttl": "120s",
+    # Daemonic processes may not have children, and every worker has one.
+    "distributed.worker.daemon": False,
+}
+
+#: One thread for each library that would start its own: there is a worker per core.
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "BLIS", "NUMEXPR", "NUMBA")}
+
+#: What Dask logs about a worker's death; the runner says it in one line, with the shard's number.
+_TOLD_BY_US = ("marked as failed because", "Restarting worker", "be recomputed elsewhere", "Couldn't gather")
+
+
+#: Longest wait for a worker that is starting when the cluster ends, in seconds.
+_START_S = 5.0
+
+
+class OwnCluster:
+    """Clients of a cluster of worker processes with one thread each, which ends with the last of them.
+
+    Parameters
+    ----------
+    workers : number of processes; None for one per core
+    spool : folder for their temporary files; None for the system's own
+    notify : takes notices for the user
+    """
+
+    #: Dead workers are started again: without any for so long, they cannot be.
+    wait_workers_s = 300.0
+
+    def __init__(self, workers: int | None, spool: str | None, notify: Notify) -> None:
+        self._n_workers = workers or CPU_COUNT
+        self._notify = notify
+        self._folder = tempfile.mkdtemp(prefix="corpusdiff-dask-", dir=spool)
+        self._cluster: LocalCluster | None = None
+        self._client: Client | None = None
+
+    def open(self) -> Client:
+        """A client of a new cluster; the one before is ended."""
+        self._end(kill=True)
+        has_bokeh = importlib.util.find_spec("bokeh") is not None
+        # The loop's thread starts the workers, and they inherit what it blocks: the terminal's Ctrl-C goes
+        # to every process in the foreground, and a batch system's SIGTERM too, but the driver alone decides.
+        with _signals_blocked():
+            self._cluster = LocalCluster(
+                n_workers=self._n_workers,
+                threads_per_worker=1,
+                processes=True,
+                # None would still serve pages, at port 8787; ":0" would do so on every interface.
+                dashboard_address="127.0.0.1:0",
+                local_directory=self._folder,
+                memory_limit=0,  # nothing to spill, and a paused worker would look like a hang
+                env=ONE_THREAD,
+            )
+            self._client = Client(self._cluster, set_as_default=False)
+        if has_bokeh:
+            dashboard = f"dashboard at {self._cluster.dashboard_link}"
+        else:
+            dashboard = "no dashboard: it needs pip install 'corpusdiff[dashboard]'"
+        self._notify(f"{self._n_workers} workers on this machine, {dashboard}")
+        return self._client
+
+    def close(self, *, kill: bool) -> None:
+        """End the workers; with `kill` at once, whatever they do."""
+        self._end(kill=kill)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self, *, kill: bool) -> None:
+        if self._cluster is not None:
+            _await_starts(self._cluster)
+            if kill:
+                _kill_workers(self._cluster)
+        if self._client is not None:
+            self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+        self._client = self._cluster = None
+
+
+def _await_starts(cluster: LocalCluster) -> None:
+    """Let workers that are just starting do so: at the cluster's end they would leave tracebacks."""
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until and not _all_up(cluster):
+        time.sleep(0.02)
+
+
+def _all_up(cluster: LocalCluster) -> bool:
+    """Both know of each worker: the scheduler hears of a death first, the nanny of a start."""
+    started = [
+        nanny.process is not None and nanny.process.status == Status.running for nanny in cluster.workers.values()
+    ]
+    return all(started) and len(cluster.scheduler_info["workers"]) >= len(started)
+
+
+def _kill_workers(cluster: LocalCluster) -> None:
+    """End workers that are busy. Their nannies would wait for them."""
+    for nanny in cluster.workers.values():
+        nanny.close_gracefully()  # so that it starts no other
+        if nanny.pid:
+            os.kill(nanny.pid, signal.SIGKILL)
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Dask's settings for the cluster's lifetime, and less of its logging."""
+    everything = logging.getLogger("distributed")
+    level = everything.level
+    talkative = [logging.getLogger(f"distributed.{part}") for part in ("scheduler", "nanny", "client")]
+    with dask.config.set(SETTINGS):
+        everything.setLevel(logging.WARNING)  # Dask would chat about each connection that closes at the end
+        for logger in talkative:
+            logger.addFilter(_is_news)
+        try:
+            yield
+        finally:
+            for logger in talkative:
+                logger.removeFilter(_is_news)
+            everything.setLevel(level)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(phrase in str(record.msg) for phrase in _TOLD_BY_US)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Threads started in the block, and all processes that they start, are deaf to SIGINT and SIGTERM."""
+    resource_tracker.ensure_running()  # it would unblock both in the thread that happens to start it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,302 @@
+"""The worker's end of the child process: start it, watch it, and charge its death to one track.
+
+A decoder that crashes, hangs, or eats memory takes the child with it and nothing else. Limits count
+CPU seconds, so that a busy machine fails no track; the clock on the wall only matters to a child that
+neither reports nor computes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import IO, Any
+
+import psutil
+
+from corpusdiff.errors import TrackError
+from corpusdiff.manifests.base import Track
+from corpusdiff.pipe import Pipe, PipeClosed
+from corpusdiff.shards import RunOptions
+
+#: Fewer headers than this are read sooner by one child than further ones start.
+_PROBES_WORTH_CHILDREN = 2000
+
+#: How often a waiting worker looks at its child, in seconds.
+_LOOK_EVERY_S = 0.25
+
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+
+class ChildDied(Exception):
+    """The child ended without an answer.
+
+    Parameters
+    ----------
+    how : the signal or exit code, for a person
+    """
+
+    def __init__(self, how: str) -> None:
+        super().__init__(how)
+        self.how = how
+
+
+class Stalled(Exception):
+    """The child neither reported nor computed for too long, and was killed."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the child made of one track.
+
+    Parameters
+    ----------
+    rows : the track's rows, with where their streams lie
+    end : end of the streams file after this track
+    cpu_s : CPU seconds that it took
+    """
+
+    rows: list[dict[str, Any]]
+    end: int
+    cpu_s: float
+
+
+def _unheard(_seconds: float) -> None:
+    """Progress that nobody waits for."""
+
+
+class Child:
+    """One child process, started again whenever it has died.
+
+    Parameters
+    ----------
+    options : limits
+    environ : further environment variables of the child
+    """
+
+    def __init__(self, options: RunOptions, environ: dict[str, str] | None = None) -> None:
+        self._options = options
+        self._environ = environ or {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Pipe | None = None
+        self._setup: list[dict[str, Any]] = []
+        self._stderr: IO[bytes] | None = None
+
+    def configure(self, job: dict[str, Any], root: str, chunk: int, streams: str) -> None:
+        """Say what to do with the tracks that follow, and which file takes their streams."""
+        setup: list[dict[str, Any]] = [
+            {"op": "job", "job": job, "root": root, "chunk": chunk, "spool": self._options.spool},
+            {"op": "streams", "path": streams},
+        ]
+        old = self._setup
+        self._setup = setup
+        if self._process is not None and self._process.poll() is None:
+            changed = setup if not old or old[0] != setup[0] else setup[1:]
+            try:
+                for message in changed:
+                    self._ask(message)
+            except ChildDied:
+                self.close()
+
+    def track(self, track: Track, offset: int, on_progress: Callable[[float], None]) -> Answer:
+        """Process one track, its streams from `offset` on. Raises TrackError, ChildDied, Stalled or OSError."""
+        answer = self._ask_started({"op": "track", "track": track.to_json(), "offset": offset}, on_progress)
+        if "failed" in answer:
+            raise TrackError(answer["failed"]["reason"], answer["failed"]["error"])
+        if "infrastructure" in answer:
+            raise OSError(answer["infrastructure"])
+        return Answer(answer["rows"], answer["end"], answer["cpu_s"])
+
+    def probe(self, path: str) -> dict[str, Any]:
+        """Header of a file: sr, n_channels, n_samples. Raises TrackError, ChildDied or Stalled."""
+        answer = self._ask_started({"op": "probe", "path": path}, _unheard)
+        if "failed" in answer:
+            raise TrackError("decode", answer["failed"])
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
+
+    def _ask_started(self, message: dict[str, Any], on_progress: Callable[[float], None]) -> dict[str, Any]:
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self._start()
+        try:
+            return self._ask(message, on_progress)
+        except (ChildDied, Stalled, TrackError):
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        child_read, our_write = os.pipe()
+        our_read, child_write = os.pipe()
+        self._stderr = tempfile.TemporaryFile(dir=self._options.spool)  # noqa: SIM115  # closed by `close`
+        arguments = [child_read, child_write, os.getpid(), self._options.memory_limit]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "corpusdiff.child", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr,
+            pass_fds=(child_read, child_write),
+            env={**os.environ, **_ONE_THREAD, **self._environ},
+        )
+        os.close(child_read)
+        os.close(child_write)
+        self._pipe = Pipe(our_read, our_write)
+        for message in self._setup:
+            self._ask(message)
+
+    def _ask(self, message: dict[str, Any], on_progress: Callable[[float], None] = _unheard) -> dict[str, Any]:
+        assert self._pipe is not None
+        assert self._process is not None
+        try:
+            self._pipe.send(message)
+            return self._await(_Watch(self._process.pid, self._options), on_progress)
+        except PipeClosed:
+            raise ChildDied(self._how_it_died()) from None
+
+    def _await(self, watch: _Watch, on_progress: Callable[[float], None]) -> dict[str, Any]:
+        assert self._pipe is not None
+        while True:
+            answer = self._pipe.receive(timeout_s=_LOOK_EVERY_S)
+            if answer is None:
+                watch.look()
+            elif "progress" in answer:
+                watch.heard(answer["progress"])
+                on_progress(answer["progress"])
+            else:
+                return answer
+
+    def _how_it_died(self) -> str:
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "it closed its pipe"
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit code {code}: {self._last_words()}"
+
+    def _last_words(self) -> str:
+        assert self._stderr is not None
+        self._stderr.seek(0)
+        lines = self._stderr.read()[-4096:].decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "nothing on its standard error"
+
+
+class _Watch:
+    """Limits of one question to the child."""
+
+    def __init__(self, pid: int, options: RunOptions) -> None:
+        self._options = options
+        self._process = psutil.Process(pid)
+        self._cpu_at_start = self._cpu_s()
+        self._decoded_s = 0.0
+        self._last_sign = time.monotonic()
+        self._last_cpu = self._cpu_at_start
+
+    def heard(self, decoded_s: float) -> None:
+        """The child has reported."""
+        self._decoded_s = decoded_s
+        self._last_sign = time.monotonic()
+
+    def look(self) -> None:
+        """Raise TrackError over the CPU limit, Stalled after too long without a sign of life."""
+        try:
+            cpu = self._cpu_s()
+        except psutil.NoSuchProcess:
+            return  # the closed pipe will say so
+        options = self._options
+        allowed = options.cpu_base_s + options.cpu_per_s * self._decoded_s
+        if cpu - self._cpu_at_start > allowed:
+            raise TrackError(
+                "cpu",
+                f"took more than {allowed:.0f} CPU seconds for {self._decoded_s:.1f} s of audio decoded so far",
+            )
+        if cpu - self._last_cpu > 0.01 * options.stall_s:
+            self._last_cpu = cpu
+            self._last_sign = time.monotonic()
+        elif time.monotonic() - self._last_sign > options.stall_s:
+            raise Stalled(f"no progress for {options.stall_s:.0f} s")
+
+    def _cpu_s(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+_local = threading.local()
+_open_children: list[Child] = []
+
+
+def own_child(options: RunOptions, environ: dict[str, str]) -> Child:
+    """The calling thread's child; another one when the options have changed."""
+    key = (options, tuple(sorted(environ.items())))
+    if getattr(_local, "key", None) != key:
+        if hasattr(_local, "child"):
+            _local.child.close()
+            _open_children.remove(_local.child)
+        _local.child = Child(options, environ)
+        _local.key = key
+        _open_children.append(_local.child)
+    child: Child = _local.child
+    return child
+
+
+def close_children() -> None:
+    """End every child of this process."""
+    for child in _open_children:
+        child.close()
+
+
+def probe_many(
+    tracks: Iterator[Track], absolute: Callable[[Track], str], n_children: int, options: RunOptions
+) -> Iterator[Track]:
+    """Tracks in their order with what their headers claim; a header that cannot be read stays unknown."""
+
+    def probed(track: Track) -> Track:
+        return _probed(track, absolute(track), options)
+
+    with ThreadPoolExecutor(n_children) as pool:
+        for batch in _batches(tracks, 4 * _PROBES_WORTH_CHILDREN):
+            yield from (pool.map if len(batch) > _PROBES_WORTH_CHILDREN else map)(probed, batch)
+
+
+def _probed(track: Track, path: str, options: RunOptions) -> Track:
+    try:
+        header = own_child(options, {}).probe(path)
+    except (TrackError, ChildDied, Stalled):
+        return track
+    return replace(
+        track,
+        header_sr=header["sr"],
+        header_channels=header["n_channels"],
+        header_samples=header["n_samples"],
+    )
+
+
+def _batches(tracks: Iterator[Track], size: int) -> Iterator[Sequence[Track]]:
+    batch: list[Track] = []
+    for track in tracks:
+        batch.append(track)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

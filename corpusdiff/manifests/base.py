@@ -1,0 +1,131 @@
+"""A track is one row of a manifest; a manifest is an iterator of tracks.
+
+Nothing here opens audio. Ids are what a person would call the track: the manifest's own id, else the
+path below the source, never a basename alone.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+from corpusdiff.errors import ManifestError
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One recording, or a segment or a channel of one.
+
+    Parameters
+    ----------
+    id : unique in the corpus, not empty, without control characters
+    path : the file, relative to the manifest's root (posix) where it lies under it, else absolute
+    offset_s : where the segment begins, in seconds
+    duration_s : length of the segment in seconds, None for up to the end of the file
+    channel : the only channel to take, counted from 0, None for all
+    fields : the manifest's other columns, JSON-able
+    size : bytes of the file when it was listed
+    version : what changes when the file's content does (``mtime_ns``, etag)
+    header_sr, header_channels, header_samples : what the file's header claims; not to be believed
+    """
+
+    id: str
+    path: str
+    offset_s: float = 0.0
+    duration_s: float | None = None
+    channel: int | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+    size: int | None = None
+    version: str | None = None
+    header_sr: int | None = None
+    header_channels: int | None = None
+    header_samples: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dict of JSON types."""
+        return {name: getattr(self, name) for name in _NAMES} | {"fields": dict(self.fields)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Track:
+        """Inverse of `to_json`."""
+        return cls(*(record[name] for name in _NAMES))
+
+
+_NAMES = tuple(item.name for item in fields(Track))
+
+
+class Manifest(Protocol):
+    """Where tracks come from.
+
+    Parameters
+    ----------
+    source : normalised absolute name of the source
+    kind : ``folder``, ``glob``, ``file``, ``nemo`` or ``table``
+    root : the folder that relative paths of tracks are relative to
+    ignored : what was not taken, counted by extension; complete once `tracks` is exhausted
+    """
+
+    source: str
+    root: str
+    ignored: Counter[str]
+
+    @property
+    def kind(self) -> str:
+        """Which kind of source it is."""
+        ...
+
+    def tracks(self) -> Iterator[Track]:
+        """All tracks, in an order that depends only on the source. Raises ManifestError."""
+        ...
+
+    def place(self, index: int) -> str:
+        """Where the track with this index (from 0) stands, for messages."""
+        ...
+
+
+def absolute_path(path: str, root: str | None) -> str:
+    """The path to open: `path` itself when it is absolute or a URL, else below `root`.
+
+    >>> absolute_path("a/b.wav", "/data"), absolute_path("/x.wav", "/data")
+    ('/data/a/b.wav', '/x.wav')
+    """
+    if root is None or "://" in path:
+        return path
+    return os.path.join(root, path)
+
+
+def path_below(path: str, root: str, base: str | None = None) -> str:
+    """`path` as a `Track` holds it: relative to `root` where it lies under it, else absolute; URLs as they are.
+
+    Relative paths are taken from `base` (default `root`).
+
+    >>> path_below("/data/a/../b.wav", "/data"), path_below("../x.wav", "/data"), path_below("b.wav", "/data")
+    ('b.wav', '/x.wav', 'b.wav')
+    """
+    if "://" in path:
+        return path
+    full = os.path.normpath(os.path.join(base or root, path))
+    prefix = root if root.endswith("/") else root + "/"
+    return full[len(prefix) :] if full.startswith(prefix) else full
+
+
+def check_id(track_id: str, place: str) -> str:
+    """The id itself. Raises ManifestError for an empty one, or one that cannot be printed on one line."""
+    if track_id.isprintable() and track_id:
+        return track_id
+    if not track_id:
+        raise ManifestError(f"{place}: empty id; give every track an id, or leave the column out")
+    bad = next((c for c in track_id if unicodedata.category(c) in _UNFIT), None)
+    if bad is None:
+        return track_id
+    shown = ascii(track_id)[1:-1]
+    what = "is not UTF-8" if unicodedata.category(bad) == "Cs" else f"holds the control character {bad!a}"
+    raise ManifestError(f'{place}: the name "{shown}" {what}; rename it')
+
+
+#: Unicode categories that no id may hold: controls, surrogates, line and paragraph separators.
+_UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})

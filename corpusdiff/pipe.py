@@ -1,0 +1,79 @@
+"""Length-prefixed JSON messages between a worker and its child. Never pickle: the child reads hostile files."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+from typing import Any
+
+_PREFIX = struct.Struct("<I")
+
+#: A longer message is refused: the child may have been taken over by the file it decodes.
+MAX_MESSAGE = 256 * 2**20
+
+
+class PipeClosed(Exception):
+    """The other end is gone."""
+
+
+class Pipe:
+    """One end of a pair of pipes.
+
+    Parameters
+    ----------
+    read_fd, write_fd : file descriptors; owned by this object from now on
+    """
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._buffer = bytearray()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one JSON object. Raises PipeClosed."""
+        body = json.dumps(message, separators=(",", ":")).encode()
+        data = memoryview(_PREFIX.pack(len(body)) + body)
+        try:
+            while data:
+                data = data[os.write(self._write_fd, data) :]
+        except BrokenPipeError as error:
+            raise PipeClosed from error
+
+    def receive(self, timeout_s: float | None = None) -> dict[str, Any] | None:
+        """The next JSON object, or None after `timeout_s` without a whole one. Raises PipeClosed."""
+        while True:
+            message = self._take()
+            if message is not None:
+                return message
+            if timeout_s is not None and not _readable(self._read_fd, timeout_s):
+                return None
+            data = os.read(self._read_fd, 1 << 20)
+            if not data:
+                raise PipeClosed
+            self._buffer += data
+
+    def close(self) -> None:
+        """Close both descriptors."""
+        os.close(self._read_fd)
+        os.close(self._write_fd)
+
+    def _take(self) -> dict[str, Any] | None:
+        if len(self._buffer) < _PREFIX.size:
+            return None
+        (size,) = _PREFIX.unpack_from(self._buffer)
+        if size > MAX_MESSAGE:
+            raise PipeClosed(f"a message of {size} bytes was announced, {MAX_MESSAGE} is the most")
+        if len(self._buffer) < _PREFIX.size + size:
+            return None
+        body = bytes(self._buffer[_PREFIX.size : _PREFIX.size + size])
+        del self._buffer[: _PREFIX.size + size]
+        message: dict[str, Any] = json.loads(body)
+        return message
+
+
+def _readable(fd: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(1000 * timeout_s))

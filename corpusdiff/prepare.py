@@ -1,0 +1,188 @@
+"""From a source and a job to a plan on disk: list, probe, freeze, cut into shards.
+
+A corpus has one plan per generation. Whoever creates ``plan.json`` first has made the generation; a
+second driver takes that plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from corpusdiff.errors import UsageError
+from corpusdiff.isolate import probe_many
+from corpusdiff.job import Job, diff_jobs
+from corpusdiff.manifests.base import Manifest, Track, absolute_path
+from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
+from corpusdiff.plan import Plan, chunk_length, known_lengths, shard_bounds
+from corpusdiff.planfile import dump_plan, made_here
+from corpusdiff.shards import RunOptions
+from corpusdiff.store.generations import (
+    manifest_key,
+    plan_key,
+    read_plan,
+    read_record,
+    superseded_in,
+    surviving_rows,
+)
+from corpusdiff.store.metadata import create_groups
+from corpusdiff.store.objects import LocalObjects
+
+
+class NothingToDo(Exception):
+    """The new generation would have no tracks."""
+
+
+def add_generation(
+    objects: LocalObjects,
+    earlier: list[Plan],
+    manifest: Manifest,
+    tracks: Iterable[Track],
+    job: Job,
+    *,
+    portable: bool,
+    spool: str | None,
+) -> Plan:
+    """Freeze `tracks` and plan them as the next generation; the plan that is on disk in the end.
+
+    Raises NothingToDo when there are no tracks, ManifestError and StoreError.
+    """
+    generation = len(earlier)
+    with tempfile.TemporaryDirectory(prefix="corpusdiff-", dir=spool) as folder:
+        frozen = Path(folder) / "manifest.parquet"
+        info = freeze(tracks, frozen, place=manifest.place)
+        if info.n_tracks == 0:
+            raise NothingToDo
+        plan = plan_frozen(frozen, info, manifest, job, generation, portable)
+        _publish_manifest(objects, generation, frozen)
+    create_groups(objects)
+    objects.create(plan_key(generation), dump_plan(plan, made_here()))
+    return read_plan(objects, generation)
+
+
+def plan_frozen(frozen: Path, info: FrozenInfo, manifest: Manifest, job: Job, generation: int, portable: bool) -> Plan:
+    """The plan for a frozen manifest."""
+    with FrozenManifest(frozen) as rows:
+        lengths_s = rows.lengths_s()
+        formats = {(track.header_sr, track.header_channels) for track in rows}
+    arrays = {(job.source.sr or sr, job.source.channels or n) for sr, n in formats if sr and n}
+    longest_s = job.source.segment_s or np.inf
+    return Plan(
+        generation=generation,
+        source=manifest.source,
+        kind=manifest.kind,
+        root=manifest.root,
+        manifest_digest=info.digest,
+        n_tracks=info.n_tracks,
+        fields=info.fields,
+        job=job.to_dict(),
+        job_digest=job.digest,
+        bounds=shard_bounds(lengths_s),
+        chunk=chunk_length(np.minimum(known_lengths(lengths_s), longest_s), job.source.sr or 48000),
+        arrays=tuple(sorted(arrays)),
+        seconds=round(float(known_lengths(lengths_s).sum()), 3),
+        portable=portable,
+    )
+
+
+def _publish_manifest(objects: LocalObjects, generation: int, frozen: Path) -> None:
+    """Put the manifest where the plan expects it; one that was left without a plan is replaced."""
+    key = manifest_key(generation)
+    if not objects.create(key, file_blocks(frozen)) and objects.size(plan_key(generation)) is None:
+        objects.replace(key, file_blocks(frozen))
+
+
+def file_blocks(path: Path) -> Iterator[bytes]:
+    """A file in blocks of 1 MiB."""
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
+
+
+def listed(manifest: Manifest, limit: int | None = None) -> Iterator[Track]:
+    """The manifest's tracks with their files' size and version."""
+    for track in islice(manifest.tracks(), limit):
+        yield _stat(track, manifest)
+
+
+def _stat(track: Track, manifest: Manifest) -> Track:
+    """The track with its file's size and version as they are now; unchanged when there is no such file."""
+    try:
+        found = Path(absolute_path(track.path, manifest.root)).stat()
+    except OSError:
+        return track
+    return replace(track, size=found.st_size, version=str(found.st_mtime_ns))
+
+
+def probed(manifest: Manifest, tracks: Iterable[Track], options: RunOptions, n_children: int) -> Iterator[Track]:
+    """The tracks with what their headers claim."""
+    return probe_many(iter(tracks), lambda track: absolute_path(track.path, manifest.root), n_children, options)
+
+
+def new_or_changed(objects: LocalObjects, earlier: list[Plan], tracks: Iterable[Track]) -> Iterator[Track]:
+    """Those tracks that no generation has, or has with another size or version. 16 bytes for each known one."""
+    known = [_Known(objects.root / manifest_key(plan.generation)) for plan in reversed(earlier)]
+    for track in tracks:
+        latest = next((found for ids in known if (found := ids.content(track.id)) is not None), None)
+        if latest != _content(track):
+            yield track
+
+
+class _Known:
+    """What a frozen manifest holds, as sorted hashes."""
+
+    def __init__(self, path: Path) -> None:
+        ids, contents = array("Q"), array("Q")
+        with FrozenManifest(path) as manifest:
+            for track in manifest:
+                ids.append(_hash(track.id))
+                contents.append(_content(track))
+        order = np.argsort(np.frombuffer(ids, np.uint64))
+        self._ids = np.frombuffer(ids, np.uint64)[order]
+        self._contents = np.frombuffer(contents, np.uint64)[order]
+
+    def content(self, track_id: str) -> int | None:
+        wanted = np.uint64(_hash(track_id))
+        place = int(np.searchsorted(self._ids, wanted))
+        return int(self._contents[place]) if place < len(self._ids) and self._ids[place] == wanted else None
+
+
+def _content(track: Track) -> int:
+    return _hash(f"{track.size} {track.version} {track.offset_s!r} {track.duration_s!r} {track.channel}")
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def failed_tracks(objects: LocalObjects, plans: list[Plan], manifest: Manifest) -> Iterator[Track]:
+    """The tracks whose latest outcome is a failure, in the order of their manifests."""
+    for plan in plans:
+        superseded = superseded_in(objects, plans, plan.generation)
+        with FrozenManifest(objects.root / manifest_key(plan.generation)) as frozen:
+            for shard in range(plan.n_shards):
+                rows = surviving_rows(read_record(objects, plan, shard), superseded)
+                failed = {row["parent"] or row["id"] for row in rows if row["status"] == "failed"}
+                if failed:
+                    pieces = plan.shard(shard).pieces
+                    tracks = frozen.rows(pieces[0].track, pieces[-1].track + 1)
+                    yield from (_stat(track, manifest) for track in tracks if track.id in failed)
+
+
+def check_same(plan: Plan, manifest: Manifest, job: Job, out: str) -> None:
+    """Refuse to resume with another source or job. Raises UsageError that says what differs."""
+    differences = diff_jobs(job.to_dict(), plan.job)
+    if manifest.source != plan.source:
+        differences.insert(0, f"source: {manifest.source} here, {plan.source} in OUT")
+    if differences:
+        raise UsageError(
+            f"{out} was made by another command: {'; '.join(differences)}. Give the same source and job, "
+            "another OUT, or --fresh to delete what is there"
+        )

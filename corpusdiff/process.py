@@ -1,0 +1,178 @@
+"""One shard: its tracks through the child, its streams and rows into the store."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from numpy._core._multiarray_umath import __cpu_dispatch__
+
+from corpusdiff.errors import StoreError, TrackError
+from corpusdiff.isolate import Child, ChildDied, Stalled, own_child
+from corpusdiff.manifests.base import Track
+from corpusdiff.manifests.frozen import FrozenManifest
+from corpusdiff.plan import Plan
+from corpusdiff.shards import Progress, ShardReport, ShardTask
+from corpusdiff.store.commit import CommitReport, commit_shard, is_committed
+from corpusdiff.store.generations import manifest_key, read_plan, read_record
+from corpusdiff.store.objects import open_objects
+
+#: The child's environment under ``--portable``: no instructions beyond the baseline.
+PORTABLE = {
+    "NUMBA_CPU_NAME": "generic",
+    "NUMBA_CPU_FEATURES": "",
+    "NPY_DISABLE_CPU_FEATURES": " ".join(__cpu_dispatch__),
+    "SOXR_USE_SIMD": "0",
+}
+
+#: Tries of a track whose child dies or stalls.
+TRIES = 2
+
+
+def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> ShardReport:
+    """Process and commit one shard, or find it committed.
+
+    Raises StoreError or OSError for trouble that no track is to blame for.
+    """
+    started = time.monotonic()
+    objects = open_objects(task.out, write=False)
+    plan = _plan(task)
+    outcome = _Outcome(task, on_progress)
+    if is_committed(objects, plan, task.shard):
+        record = read_record(objects, plan, task.shard)
+        outcome.rows = list(record.rows)
+        settled = CommitReport(record.row // plan.n_shards, duplicate=True, differing=False, header=record.header())
+        return outcome.report(settled, time.monotonic() - started)
+    with _StreamsFile(task.options.spool) as streams:
+        child = own_child(task.options, PORTABLE if plan.portable else {})
+        child.configure(plan.job, plan.root, plan.chunk, streams.path)
+        for track in _tracks(task, plan):
+            outcome.add(track, *_attempt(child, track, streams, outcome.on_decoded))
+        run = {"host": platform.node(), "cpu_s": outcome.cpu_s, "wall_s": time.monotonic() - started}
+        committed = commit_shard(objects, plan, task.shard, outcome.rows, streams.path, run)
+    return outcome.report(committed, time.monotonic() - started)
+
+
+def _plan(task: ShardTask) -> Plan:
+    plan = _read_plan(task.out, task.generation)
+    if plan.digest != task.plan_digest:
+        raise StoreError(f"{task.out}: generation {task.generation} was planned again: give the command again")
+    return plan
+
+
+@lru_cache(maxsize=4)
+def _read_plan(out: str, generation: int) -> Plan:
+    return read_plan(open_objects(out, write=False), generation)
+
+
+def _tracks(task: ShardTask, plan: Plan) -> list[Track]:
+    pieces = plan.shard(task.shard).pieces
+    with FrozenManifest(Path(task.out) / manifest_key(task.generation)) as manifest:
+        return manifest.rows(pieces[0].track, pieces[-1].track + 1)
+
+
+class _StreamsFile:
+    """The unnamed file in which a shard's encoded streams wait for the commit."""
+
+    def __init__(self, folder: str | None) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by `__exit__`
+        self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+        self.end = 0
+
+    def __enter__(self) -> _StreamsFile:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._file.close()
+
+
+def _attempt(
+    child: Child, track: Track, streams: _StreamsFile, on_decoded: Callable[[float], None]
+) -> tuple[list[dict[str, Any]], float]:
+    """Rows of one track and the CPU seconds they took; a crash or a stall is tried twice."""
+    for attempt in range(TRIES):
+        last = attempt == TRIES - 1
+        try:
+            answer = child.track(track, streams.end, on_decoded)
+        except TrackError as error:
+            return [_failed(track, error.reason, str(error))], 0.0
+        except ChildDied as death:
+            if last:
+                return [_failed(track, "crash", f"its decoder or a stage crashed: {death.how}, {TRIES} times")], 0.0
+        except Stalled as stall:
+            if last:
+                return [_failed(track, "stalled", f"{stall}, {TRIES} times")], 0.0
+        else:
+            streams.end = answer.end
+            return answer.rows, answer.cpu_s
+    raise AssertionError("not reached")
+
+
+def _failed(track: Track, reason: str, error: str) -> dict[str, Any]:
+    return {
+        "id": track.id,
+        "parent": None,
+        "status": "failed",
+        "error": error,
+        "reason": reason,
+        "rule": "",
+        "sr": track.header_sr or 0,
+        "n_channels": track.header_channels or 0,
+        "n_samples": 0,
+        "start_s": track.offset_s,
+        "metrics": {},
+        "texts": {},
+        "outputs": [],
+    }
+
+
+class _Outcome:
+    """Rows of a shard as they come, and the counts that go to the driver."""
+
+    def __init__(self, task: ShardTask, on_progress: Callable[[Progress], None]) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.cpu_s = 0.0
+        self._shard = task.shard
+        self._on_progress = on_progress
+        self._done = 0
+        self._failed = 0
+        self._seconds = 0.0
+
+    def add(self, track: Track, rows: list[dict[str, Any]], cpu_s: float) -> None:
+        """One track has its outcome."""
+        self.rows += [{**row, "path": track.path, "fields": dict(track.fields)} for row in rows]
+        self.cpu_s += cpu_s
+        self._done += 1
+        self._failed += sum(row["status"] == "failed" for row in rows)
+        self._seconds += sum(row["metrics"].get("duration_s", 0.0) for row in rows)
+        self.on_decoded(0.0)
+
+    def on_decoded(self, seconds: float) -> None:
+        """So many seconds of the present track are decoded."""
+        self._on_progress(Progress(self._shard, self._done, self._failed, self._seconds + seconds))
+
+    def report(self, committed: CommitReport, wall_s: float) -> ShardReport:
+        """What the driver gets."""
+        statuses = Counter(row["status"] for row in self.rows)
+        failures = [(row["id"], row["reason"], row["error"]) for row in self.rows if row["status"] == "failed"]
+        return ShardReport(
+            shard=self._shard,
+            n_ok=statuses["ok"],
+            n_failed=statuses["failed"],
+            n_filtered=statuses["filtered"],
+            seconds=self._seconds,
+            reasons=dict(Counter(reason for _, reason, _ in failures)),
+            examples=tuple(failures[:5]),
+            cpu_s=self.cpu_s,
+            wall_s=wall_s,
+            attempt=committed.attempt,
+            duplicate=committed.duplicate,
+            differing=committed.differing,
+        )

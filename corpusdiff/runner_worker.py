@@ -1,0 +1,98 @@
+"""What runs on a Dask worker: one shard at a time, in the worker's only thread."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import time
+import traceback
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+from corpusdiff.runner import ShardFunction, describe
+from corpusdiff.shards import Progress, ShardReport, ShardTask
+
+#: Topic of the events in which workers say how far their shards are.
+TOPIC = "corpusdiff-progress"
+
+#: Seconds between two such events of one worker.
+PROGRESS_EVERY_S = 2.0
+
+
+def run_on_worker(
+    run_shard: ShardFunction, task: ShardTask, key: str, run: str, every_s: float
+) -> ShardReport | Exception | None:
+    """Run one shard, its progress told under the key of this attempt; None if the run is draining.
+
+    An error is returned, not raised: Dask would print each one's traceback on the worker, keep it on the
+    scheduler, and lose those that do not survive pickling. The runner raises or retries it.
+    """
+    worker = get_worker()
+    plugin = worker.plugins.get(run)
+    if isinstance(plugin, RunPlugin) and plugin.draining:
+        return None
+    try:
+        return run_shard(task, _Teller(worker, key, every_s))
+    except Exception as error:
+        return _portable(error)
+
+
+async def start_draining(run: str, dask_worker: Worker) -> None:
+    """Run in a worker's loop: let it start no further shard of a run. Async, for so nobody waits for it."""
+    plugin = dask_worker.plugins.get(run)
+    if isinstance(plugin, RunPlugin):
+        plugin.draining = True
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or a RuntimeError that says the same when it cannot be pickled; with its traceback."""
+    trace = "".join(traceback.format_exception(error))
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    try:
+        travels = isinstance(pickle.loads(pickle.dumps(error)), type(error))
+    except Exception:  # whatever a foreign __reduce__ raises
+        travels = False
+    if not travels:
+        error = RuntimeError(describe(error))
+    error.add_note(f"On the worker:\n{trace}")
+    return error
+
+
+class _Teller:
+    """Progress as worker events, not more often than every `every_s` seconds."""
+
+    def __init__(self, worker: Worker, key: str, every_s: float) -> None:
+        self._worker = worker
+        self._key = key
+        self._every_s = every_s
+        self._next = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self._every_s
+            counts = [progress.shard, progress.done, progress.failed, progress.seconds]
+            self._worker.log_event(TOPIC, [self._key, *counts])
+
+
+class RunPlugin(WorkerPlugin):
+    """What a worker knows of a run, and how it leaves it.
+
+    Parameters
+    ----------
+    run : the run's name, its own among all drivers of the cluster
+    """
+
+    def __init__(self, run: str) -> None:
+        self.name = run
+        self.draining = False
+
+    def teardown(self, worker: Worker) -> None:
+        """Called as the run or the worker ends: ends the child process of an idle worker.
+
+        A busy worker's child is left alone: the shard would take its end for a crash, and charge a track
+        with it. It ends with the worker.
+        """
+        isolate = sys.modules.get("corpusdiff.isolate")
+        if isolate is not None and not worker.state.executing_count:
+            isolate.close_children()

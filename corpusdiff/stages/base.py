@@ -1,0 +1,120 @@
+"""The carried-state contract that every stage keeps.
+
+A stage is a frozen dataclass of parameters. Its state is a value: ``step`` takes one and returns the
+next, and never changes the one it was given. ``step`` returns as many samples as it got, delayed by
+``latency``; ``flush`` returns exactly ``latency`` more. So a track of n samples cut into any blocks
+gives n + latency samples, of which the first ``latency`` are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: float32, (n_channels, n_samples), full scale 1.0.
+Audio: TypeAlias = NDArray[np.float32]
+
+#: Whatever a stage carries from one block to the next. Picklable, treated as immutable.
+State: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A long-term power spectrum.
+
+    Parameters
+    ----------
+    freqs_hz : (n_bins,) float64, rising from 0
+    power_db : (n_bins,) float64, mean power per bin in dB (the common offset has no meaning)
+    """
+
+    freqs_hz: NDArray[np.float64]
+    power_db: NDArray[np.float64]
+
+    def at(self, freqs_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Power in dB at other frequencies, linear in between, held at the ends."""
+        return np.interp(freqs_hz, self.freqs_hz, self.power_db)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the first pass found of the track, at the chain's input and rate.
+
+    Parameters
+    ----------
+    loudness_lufs : integrated loudness (BS.1770), -inf for silence
+    level_dbfs : median of the level over the 10 ms hops that are not under the floor gate
+    peak_level_dbfs : 95th percentile of the same levels
+    spectrum : long-term power spectrum
+    """
+
+    loudness_lufs: float
+    level_dbfs: float
+    peak_level_dbfs: float
+    spectrum: Spectrum
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a stage may know of the signal before it hears it.
+
+    Parameters
+    ----------
+    sr : sampling rate in Hz
+    n_channels : number of channels
+    measured : the first pass's findings, or None when the run is causal
+    """
+
+    sr: int
+    n_channels: int
+    measured: Measured | None = None
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """One step of a chain. Implementations are frozen dataclasses of JSON-able parameters."""
+
+    name: ClassVar[str]
+
+    def latency(self, sig: Signal) -> int:
+        """Delay in samples."""
+        ...
+
+    def initial_state(self, sig: Signal) -> State:
+        """State before the first sample. Raises ParameterError where the parameters do not fit `sig`."""
+        ...
+
+    def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
+        """Process one block: (n_channels, n) in, (n_channels, n) out, and the next state."""
+        ...
+
+    def flush(self, state: State, sig: Signal) -> Audio:
+        """The last ``latency`` samples, (n_channels, latency)."""
+        ...
+
+
+def run_blocks(stage: Stage, blocks: Iterable[Audio], sig: Signal) -> Iterator[Audio]:
+    """Run `stage` over consecutive blocks with its latency taken out: as many samples out as in."""
+    state = stage.initial_state(sig)
+    drop = stage.latency(sig)
+    for x in blocks:
+        y, state = stage.step(x, state, sig)
+        if drop:
+            dropped = min(drop, y.shape[1])
+            drop -= dropped
+            y = y[:, dropped:]
+        if y.shape[1]:
+            yield y
+    tail = stage.flush(state, sig)[:, drop:]
+    if tail.shape[1]:
+        yield tail
+
+
+def run_whole(stage: Stage, x: Audio, sig: Signal) -> Audio:
+    """Run `stage` over a whole signal: (n_channels, n) in and out, latency taken out."""
+    parts = list(run_blocks(stage, [x], sig))
+    return np.concatenate(parts, axis=1) if parts else x[:, :0].copy()

@@ -1,0 +1,145 @@
+"""A true-peak limiter that looks ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from corpusdiff.dsp.law import rho_for_tau
+from corpusdiff.dsp.truepeak import BOUND, HALF, OVERSAMPLING, between
+from corpusdiff.errors import ParameterError
+from corpusdiff.stages.base import Audio, Signal, State
+from corpusdiff.stages.checks import in_range
+from corpusdiff.units import db_to_amplitude
+
+#: Reductions are whole numbers of this, so that their running sum comes back to exactly zero.
+_UNIT = 2.0**-40
+
+
+class _State(NamedTuple):
+    """What is carried from block to block.
+
+    Parameters
+    ----------
+    history : (n_channels, latency + HALF) last samples
+    demands : (lookahead,) reductions that the next samples need at least
+    recent : (lookahead,) reductions after the release, whose mean is applied
+    numbers : sum of `recent`, last reduction, reduction that the last interval needs, position in the rings
+    """
+
+    history: Audio
+    demands: NDArray[np.int64]
+    recent: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Limiter:
+    """Keep the true peak under a ceiling.
+
+    The gain that each sample needs is held for the look-ahead before it, released by the law, and averaged
+    over the look-ahead, so that it is down where the peak comes and never jumps. One gain for all
+    channels; where nothing passes the ceiling the output is the input, bit for bit.
+
+    Parameters
+    ----------
+    ceiling_dbtp : highest true peak, -60 to 0
+    lookahead_s : 0.0005 to 0.05
+    release_s : time constant of the release, 0.001 to 10
+    """
+
+    name: ClassVar[str] = "limiter"
+
+    ceiling_dbtp: float = -1.0
+    lookahead_s: float = 0.005
+    release_s: float = 0.1
+
+    def __post_init__(self) -> None:
+        in_range("ceiling_dbtp", self.ceiling_dbtp, -60, 0, "dBTP")
+        in_range("lookahead_s", self.lookahead_s, 0.0005, 0.05, "seconds")
+        in_range("release_s", self.release_s, 0.001, 10, "seconds")
+
+    def latency(self, sig: Signal) -> int:
+        """The look-ahead and half the interpolator."""
+        return self._ahead(sig) + HALF - 1
+
+    def initial_state(self, sig: Signal) -> State:
+        """No reduction."""
+        ahead = self._ahead(sig)
+        history = np.zeros((sig.n_channels, self.latency(sig) + HALF), np.float32)
+        return _State(history, np.zeros(ahead, np.int64), np.zeros(ahead, np.int64), np.zeros(4, np.int64))
+
+    def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
+        """Delay and reduce."""
+        n = x.shape[1]
+        line = np.ascontiguousarray(np.concatenate([state.history, x], axis=1))
+        demands, recent, numbers = state.demands.copy(), state.recent.copy(), state.numbers.copy()
+        release = rho_for_tau(self.release_s, 1.0 / sig.sr)
+        gain = np.empty(n)
+        _reduce(line, gain, float(db_to_amplitude(self.ceiling_dbtp)), release, demands, recent, numbers)
+        delayed = line[:, HALF : HALF + n]
+        y = delayed * gain.astype(np.float32) if (gain < 1.0).any() else delayed.copy()
+        return y, _State(line[:, n:].copy(), demands, recent, numbers)
+
+    def flush(self, state: State, sig: Signal) -> Audio:
+        """What silence after the end pushes out."""
+        silence = np.zeros((sig.n_channels, self.latency(sig)), np.float32)
+        return self.step(silence, state, sig)[0]
+
+    def _ahead(self, sig: Signal) -> int:
+        ahead = round(self.lookahead_s * sig.sr)
+        if ahead < 1:
+            raise ParameterError("lookahead_s", f"got {self.lookahead_s:g}; less than a sample at {sig.sr} Hz")
+        return ahead
+
+
+@njit(cache=True, nogil=True)
+def _demand(line: Audio, i: int, ceiling: float, points: NDArray[np.float64]) -> int:
+    """Reduction that the interval after sample i + HALF - 1 needs, in units."""
+    peak = 0.0
+    for c in range(line.shape[0]):
+        largest = 0.0
+        for j in range(i, i + 2 * HALF):
+            largest = max(largest, abs(float(line[c, j])))
+        if largest * BOUND > ceiling:
+            peak = max(peak, between(line, c, i, points))
+    if peak <= ceiling:
+        return 0
+    return int(np.ceil((1.0 - ceiling / peak) / _UNIT))
+
+
+@njit(cache=True, nogil=True)
+def _reduce(
+    line: Audio,
+    gain: NDArray[np.float64],
+    ceiling: float,
+    release: float,
+    demands: NDArray[np.int64],
+    recent: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+) -> None:
+    """Gains of the samples that leave; the rings and numbers move along."""
+    ahead = demands.size
+    n = gain.size
+    points = np.empty(OVERSAMPLING)
+    first = line.shape[1] - n - 2 * HALF + 1  # the interval that the first new sample completes
+    for i in range(n):
+        at = int(numbers[3])
+        needed = _demand(line, first + i, ceiling, points)
+        here = max(needed, numbers[2])  # an interval binds the samples at both of its ends
+        numbers[2] = needed
+        demands[at] = 0
+        if here > 0:
+            for j in range(ahead):
+                demands[j] = max(demands[j], here)
+        following = (at + 1) % ahead
+        applied = max(demands[following], int(numbers[1] * release))
+        numbers[1] = applied
+        numbers[0] += applied - recent[at]
+        recent[at] = applied
+        numbers[3] = following
+        gain[i] = 1.0 - numbers[0] * (_UNIT / ahead)

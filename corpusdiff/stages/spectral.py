@@ -1,0 +1,161 @@
+"""Stages that multiply short-time spectra. Neighbours with one window and hop share one transform.
+
+Fusion defines the result: one analysis, each stage sees the spectrum as the one before left it, one
+synthesis. With G the product of the stages' mixed gains, y = x delayed + ISTFT((G - 1) X), so that G = 1 is
+the exact identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpusdiff.dsp import stft
+from corpusdiff.errors import ParameterError
+from corpusdiff.stages.base import Audio, Signal, State
+from corpusdiff.stages.checks import whole
+
+#: (n_frames, n_bins) float32.
+Bins = NDArray[np.float32]
+
+
+@runtime_checkable
+class SpectralGain(Protocol):
+    """What a spectral stage adds to `Spectral`: gains for power spectra."""
+
+    n_fft: int
+    hop_length: int
+    mix: float
+
+    def initial_gain_state(self, sig: Signal) -> State:
+        """State before the first frame."""
+        ...
+
+    def gains(self, power: Bins, state: State, sig: Signal) -> tuple[Bins, State]:
+        """Amplitude gains of frames.
+
+        `power` is (n_frames, n_bins) float32, the channels' mean power. The gains have its shape, or are
+        (1, n_bins) where they are the same for all frames.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Spectral stages over one transform.
+
+    Parameters
+    ----------
+    parts : at least one, all of one n_fft and hop_length
+    """
+
+    name: ClassVar[str] = "fused"
+
+    parts: tuple[SpectralGain, ...]
+
+    @property
+    def n_fft(self) -> int:
+        """Length of a frame."""
+        return self.parts[0].n_fft
+
+    @property
+    def hop_length(self) -> int:
+        """Distance of two frames."""
+        return self.parts[0].hop_length
+
+    def latency(self, sig: Signal) -> int:
+        """A frame less one sample."""
+        return self.n_fft - 1
+
+    def initial_state(self, sig: Signal) -> State:
+        """The transform's state, and the parts'."""
+        gains = tuple(part.initial_gain_state(sig) for part in self.parts)
+        return stft.initial(sig.n_channels, self.n_fft), gains
+
+    def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
+        """Transform, multiply, transform back."""
+        change = _Change(self.parts, state[1], sig)
+        y, transform = stft.process(x, state[0], self.n_fft, self.hop_length, change)
+        return y, (transform, change.states)
+
+    def flush(self, state: State, sig: Signal) -> Audio:
+        """What silence after the end pushes out."""
+        return stft.flush(state[0], self.n_fft, self.hop_length, _Change(self.parts, state[1], sig))
+
+
+class Spectral:
+    """Base of spectral stages: alone, each is a fusion of one."""
+
+    n_fft: int
+    hop_length: int
+
+    def latency(self, sig: Signal) -> int:
+        """A frame less one sample."""
+        return self._alone().latency(sig)
+
+    def initial_state(self, sig: Signal) -> State:
+        """See `Fused`."""
+        return self._alone().initial_state(sig)
+
+    def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
+        """See `Fused`."""
+        return self._alone().step(x, state, sig)
+
+    def flush(self, state: State, sig: Signal) -> Audio:
+        """See `Fused`."""
+        return self._alone().flush(state, sig)
+
+    def _alone(self) -> Fused:
+        return Fused((self,))  # type: ignore[arg-type]  # a subclass has the gains
+
+    def _check_frames(self) -> None:
+        whole("n_fft", self.n_fft, 8)
+        if self.n_fft % 2:
+            raise ParameterError("n_fft", f"got {self.n_fft}; give an even number of samples")
+        whole("hop_length", self.hop_length, 1)
+        if self.n_fft % self.hop_length or self.n_fft // self.hop_length < 2:
+            raise ParameterError(
+                "hop_length", f"got {self.hop_length}; give a half, a third, a quarter ... of n_fft = {self.n_fft}"
+            )
+
+
+class _Change:
+    """The parts' gains on the frames of one block; their states move along."""
+
+    def __init__(self, parts: tuple[SpectralGain, ...], states: tuple[Any, ...], sig: Signal) -> None:
+        self._parts = parts
+        self.states = states
+        self._sig = sig
+
+    def __call__(self, spectra: stft.Frames) -> stft.Frames | None:
+        power = _mean_power(spectra)
+        total: Bins | None = None
+        states = []
+        for part, before in zip(self._parts, self.states, strict=True):
+            if total is not None:
+                power = power * np.square(mixed)
+            gain, after = part.gains(power, before, self._sig)
+            states.append(after)
+            mixed = 1 + np.float32(part.mix) * (gain - 1)
+            total = mixed if total is None else total * mixed
+        self.states = tuple(states)
+        assert total is not None
+        change = total - 1
+        return spectra * change if change.any() else None
+
+
+def _mean_power(spectra: stft.Frames) -> Bins:
+    """(n_frames, n_bins) float32: mean over the channels."""
+    power = np.square(spectra.real) + np.square(spectra.imag)
+    total = power[0]
+    for channel in power[1:]:
+        total = total + channel
+    return total / np.float32(len(power))
+
+
+def bin_frequencies(n_fft: int, sr: int) -> NDArray[np.float64]:
+    """(n_fft // 2 + 1,) Hz."""
+    return np.arange(n_fft // 2 + 1) * (sr / n_fft)

@@ -1,0 +1,118 @@
+"""One row of a corpus: what the table says of it, and its audio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from corpusdiff.encode import decode_stream
+from corpusdiff.errors import StoreError, TrackError
+from corpusdiff.stages.base import Audio
+from corpusdiff.store.arrays import to_float
+from corpusdiff.store.columns import Column, field_from_column
+
+if TYPE_CHECKING:
+    from corpusdiff.store.read import Corpus
+
+
+class Item:
+    """One row: what the table says of it, and its audio.
+
+    Parameters
+    ----------
+    corpus : that it belongs to
+    index : of its row
+    output : which of the job's outputs its audio is
+    """
+
+    def __init__(self, corpus: Corpus, index: int, output: str) -> None:
+        self.corpus = corpus
+        self.index = index
+        self.output = output
+
+    def __repr__(self) -> str:
+        return f"<Item {self.index} {self.id!r} {self.status}>"
+
+    @property
+    def id(self) -> str:
+        """The track's id."""
+        return str(self["id"])
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``failed`` or ``filtered``."""
+        return str(self["status"])
+
+    @property
+    def sr(self) -> int:
+        """Sampling rate of the audio in Hz."""
+        return int(self["sr"])
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of the audio."""
+        return int(self["n_channels"])
+
+    @property
+    def n_samples(self) -> int:
+        """Length of the audio in samples."""
+        return int(self["n_samples"])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All metrics by name, NaN where one is undefined."""
+        return {column.source: self[column.name] for column in self._of_kind("metric")}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What was found in words, such as the way loudness was measured."""
+        return {column.source: self[column.name] for column in self._of_kind("text")}
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The manifest's own fields under their own names, None where the manifest gave nothing."""
+        return {column.source: field_from_column(self[column.name], column.type) for column in self._of_kind("field")}
+
+    @property
+    def audio(self) -> Audio:
+        """All of the audio: (n_channels, n_samples) float32. Raises TrackError for a row that has none."""
+        return self.read()
+
+    def __getitem__(self, column: str) -> Any:
+        return self.corpus.value(column, self.index)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        """Samples ``start`` up to ``stop`` (the end), (n_channels, stop - start) float32.
+
+        Of a lossless output only the chunks that hold them are read; a lossy one is decoded from its
+        start. Bounds beyond the audio are cut to it, as in a slice. Raises TrackError for a row that
+        has no audio, StoreError for damaged audio.
+        """
+        if self.status != "ok":
+            raise TrackError(self["reason"], f"{self.id} has no audio: {self.status}: {self['error']}")
+        start, stop, _ = slice(start, stop).indices(self.n_samples)
+        array = self.corpus.array(self._place("array"))
+        row, offset, size = self["row"], self._place("offset"), self._place("size")
+        if not array.layout.lossy:
+            return to_float(array.read(row, offset + start, offset + max(start, stop)))
+        stream = array.read(row, offset, offset + size).tobytes()
+        layout = array.layout
+        decoded = decode_stream(
+            stream, layout.encoding, layout.sr, layout.n_channels, self.n_samples, self._place("delay")
+        )
+        return decoded[:, start:stop]
+
+    def stream(self) -> bytes:
+        """The encoded stream of a lossy output, byte for byte. Raises StoreError for a lossless one."""
+        array = self.corpus.array(self._place("array"))
+        if not array.layout.lossy:
+            raise StoreError(f"{array.layout.name} holds samples in chunks, not one stream per track")
+        offset = self._place("offset")
+        return array.read(self["row"], offset, offset + self._place("size")).tobytes()
+
+    def _place(self, key: str) -> Any:
+        primary = self.output == self.corpus.outputs[0]
+        return self[key if primary else f"{self.output}_{key}"]
+
+    def _of_kind(self, kind: str) -> Iterator[Column]:
+        return (column for column in self.corpus.columns if column.kind == kind)

@@ -1,0 +1,129 @@
+"""Zarr shard objects, built straight from encoded inner chunks that lie in a spool file.
+
+The layout is that of Zarr v3's ``sharding_indexed`` codec: the inner chunks, each with its crc32c, then
+the index of ``(offset, size)`` pairs in little-endian uint64 (all ones for an absent chunk) with its own
+crc32c.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+#: Offset and size of an inner chunk that is not there.
+ABSENT = np.uint64(2**64 - 1)
+
+#: Bytes of a crc32c.
+CRC_BYTES = 4
+
+_ENTRY_BYTES = 16
+
+
+@dataclass(frozen=True)
+class InnerChunk:
+    """One encoded inner chunk, before its checksum.
+
+    Parameters
+    ----------
+    index : its place in the object
+    extents : ``(offset, n_bytes)`` stretches of the spool that make it, in order
+    padding : zero bytes that follow them
+    """
+
+    index: int
+    extents: tuple[tuple[int, int], ...]
+    padding: int = 0
+
+
+@dataclass
+class PackedObject:
+    """A Zarr shard object, produced block by block as often as is needed.
+
+    Parameters
+    ----------
+    spool : path of the file that holds the chunks
+    chunks : the inner chunks that are there, by rising index
+    inner_per_shard : places in the object
+
+    ``size`` and ``sha256`` are known, and ``table`` holds ``[index, n_bytes, crc32c]`` per inner chunk
+    (sizes with their checksum), once ``blocks`` has run to its end.
+    """
+
+    spool: str
+    chunks: Sequence[InnerChunk]
+    inner_per_shard: int
+    size: int = 0
+    sha256: str = ""
+    table: list[list[int]] = field(default_factory=list)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The object's bytes, one inner chunk at a time."""
+        digest = hashlib.sha256()
+        index = np.full((self.inner_per_shard, 2), ABSENT, "<u8")
+        table: list[list[int]] = []
+        offset = 0
+        with open(self.spool, "rb") as spool:  # noqa: PTH123  # a path, /dev/fd included
+            for chunk in self.chunks:
+                payload = _payload(spool.fileno(), chunk)
+                crc = google_crc32c.value(payload)
+                block = payload + crc.to_bytes(CRC_BYTES, "little")
+                index[chunk.index] = offset, len(block)
+                table.append([chunk.index, len(block), crc])
+                offset += len(block)
+                digest.update(block)
+                yield block
+        tail = with_crc(index.tobytes())
+        digest.update(tail)
+        self.size, self.sha256, self.table = offset + len(tail), digest.hexdigest(), table
+        yield tail
+
+    def finished(self) -> PackedObject:
+        """Self with size, sha256 and table known."""
+        if not self.sha256:
+            for _ in self.blocks():
+                pass
+        return self
+
+
+def with_crc(data: bytes) -> bytes:
+    """`data` and its crc32c, as Zarr's ``crc32c`` codec writes it."""
+    crc: int = google_crc32c.value(data)
+    return data + crc.to_bytes(CRC_BYTES, "little")
+
+
+def without_crc(data: bytes) -> bytes:
+    """`data` less its crc32c. Raises ValueError where the two do not agree."""
+    body = data[:-CRC_BYTES]
+    if len(data) < CRC_BYTES or google_crc32c.value(body) != int.from_bytes(data[-CRC_BYTES:], "little"):
+        raise ValueError("the checksum (crc32c) does not fit")
+    return body
+
+
+def index_bytes(inner_per_shard: int) -> int:
+    """Size of an object's index with its checksum."""
+    return inner_per_shard * _ENTRY_BYTES + CRC_BYTES
+
+
+def parse_index(data: bytes, inner_per_shard: int) -> NDArray[np.uint64]:
+    """The ``(offset, size)`` pairs of an index, (inner_per_shard, 2). Raises ValueError."""
+    if len(data) != index_bytes(inner_per_shard):
+        raise ValueError(f"index of {len(data)} bytes, expected {index_bytes(inner_per_shard)}")
+    return np.frombuffer(without_crc(data), "<u8").reshape(inner_per_shard, 2)
+
+
+def _payload(descriptor: int, chunk: InnerChunk) -> bytes:
+    parts = [_read(descriptor, offset, size) for offset, size in chunk.extents]
+    return b"".join([*parts, bytes(chunk.padding)])
+
+
+def _read(descriptor: int, offset: int, size: int) -> bytes:
+    data = os.pread(descriptor, size, offset)
+    if len(data) != size:
+        raise OSError(f"spool file ends at {offset + len(data)}, expected {offset + size} bytes or more")
+    return data

@@ -1,0 +1,163 @@
+"""Reading a corpus: items by position or id, audio by range, the table as Arrow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from corpusdiff.errors import StoreError
+from corpusdiff.store.arrays import ArrayReader
+from corpusdiff.store.cache import ByteCache
+from corpusdiff.store.columns import CHUNK_ROWS, MISSING, Column, decode_column
+from corpusdiff.store.item import Item
+from corpusdiff.store.layout import ArrayLayout
+from corpusdiff.store.metadata import AUDIO
+from corpusdiff.store.objects import LocalObjects, open_objects
+from corpusdiff.store.schema import TABLES_KEY, parse_schema
+
+#: Bytes of columns that stay in memory: the places of some ten million tracks.
+_CACHED_BYTES = 512 * 2**20
+
+
+class Corpus:
+    """A finished corpus. ``len(corpus)`` is its number of rows, ``corpus[i]`` an ``Item``.
+
+    Nothing but the table's description is read on opening. A column is read a chunk at a time when it
+    is first asked for. May be pickled, and read from several threads.
+
+    Parameters
+    ----------
+    out : the corpus folder
+
+    Raises StoreError where there is no corpus, or none that is finished.
+    """
+
+    def __init__(self, out: str) -> None:
+        self._objects = open_objects(out, write=False)
+        try:
+            self._schema = parse_schema(self._objects.read(TABLES_KEY))
+        except FileNotFoundError as error:
+            raise StoreError(_not_there(self._objects)) from error
+        self._columns = {column.name: column for column in self._schema.columns}
+        self._chunks = ByteCache(self._compact_chunk, _CACHED_BYTES)
+        self._array = lru_cache(None)(self._open_array)
+
+    def __reduce__(self) -> tuple[type[Corpus], tuple[str]]:
+        return Corpus, (self._objects.location,)
+
+    def __len__(self) -> int:
+        return self._schema.n_rows
+
+    def __getitem__(self, index: int) -> Item:
+        return self.item(index)
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self.item(index) for index in range(len(self)))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The table's columns, in order."""
+        return self._schema.columns
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the job's outputs, the primary one first."""
+        sources = (column.source.partition("/") for column in self.columns if column.kind == "output")
+        return tuple(dict.fromkeys(name for name, _, _ in sources))
+
+    def item(self, index: int, output: str | None = None) -> Item:
+        """The row at `index` (negative from the end), with the audio of `output` (the primary one).
+
+        Raises IndexError, and KeyError for an output that the job does not have.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of a corpus of {len(self)} rows")
+        if output is not None and output not in self.outputs:
+            raise KeyError(f"no output {output!r}: this corpus has {', '.join(self.outputs)}")
+        return Item(self, index % len(self), output or self.outputs[0])
+
+    def by_id(self, row_id: str) -> Item:
+        """The row of that id. Raises KeyError. The first call reads all ids once."""
+        order, hashes = self._ids
+        wanted = _hash(row_id)
+        for place in range(*(int(np.searchsorted(hashes, wanted, side)) for side in ("left", "right"))):
+            item = self.item(int(order[place]))
+            if item.id == row_id:
+                return item
+        raise KeyError(f"no row of id {row_id!r}")
+
+    def value(self, column: str, index: int) -> Any:
+        """What the table holds at one row of a column. Raises KeyError for an unknown column."""
+        found = self._chunks[column, index // CHUNK_ROWS][index % CHUNK_ROWS]
+        return found.as_py() if isinstance(found, pa.Scalar) else found.item()
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A whole column, (len(corpus),); texts as objects."""
+        parts = [self._read_chunk(name, index) for index in range(self._schema.n_chunks)]
+        return np.concatenate(parts)[: len(self)] if parts else np.zeros(0, object)
+
+    def table(self) -> pa.Table:
+        """The whole table in memory; manifest fields are null where the manifest gave nothing."""
+        return pa.table({column.name: _to_arrow(self.column(column.name), column) for column in self.columns})
+
+    def array(self, name: str) -> ArrayReader:
+        """A reader of one audio array. Raises StoreError where it is missing or damaged."""
+        return self._array(name)
+
+    @cached_property
+    def _ids(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        parts = [self._read_chunk("id", index) for index in range(self._schema.n_chunks)]
+        texts = (text for part in parts for text in part)
+        hashes = np.fromiter((_hash(text) for text, _ in zip(texts, range(len(self)), strict=False)), np.uint64)
+        order = np.argsort(hashes, kind="stable")
+        return order, hashes[order]
+
+    def _compact_chunk(self, place: tuple[str, int]) -> Any:
+        values = self._read_chunk(*place)
+        return pa.array(values, pa.string()) if values.dtype == object else values
+
+    def _read_chunk(self, column: str, index: int) -> NDArray[Any]:
+        key = self._columns[column].chunk_key(index)
+        try:
+            return decode_column(self._objects.read(key), self._columns[column].dtype)
+        except FileNotFoundError as error:
+            raise StoreError(f"{key}: missing; run the same command again") from error
+        except ValueError as error:
+            raise StoreError(f"{key}: damaged: {error}; run the same command again") from error
+
+    def _open_array(self, name: str) -> ArrayReader:
+        key = f"{AUDIO}/{name}/zarr.json"
+        try:
+            return ArrayReader(self._objects, ArrayLayout.parse(self._objects.read(key), key))
+        except FileNotFoundError as error:
+            raise StoreError(f"{key}: missing; run corpusdiff verify") from error
+
+
+def open(out: str) -> Corpus:  # noqa: A001  # corpusdiff.open
+    """Open the finished corpus OUT. Raises StoreError where there is none."""
+    return Corpus(out)
+
+
+def _to_arrow(values: NDArray[Any], column: Column) -> pa.Array:
+    if column.kind != "field":
+        return pa.array(values, pa.string() if column.dtype == "string" else None)
+    if column.type in {"int", "bool"}:
+        found = pa.array(values, mask=values == MISSING)
+        return found.cast(pa.bool_()) if column.type == "bool" else found
+    return pa.array(values, from_pandas=True) if column.type == "float" else pa.array(values, pa.string())
+
+
+def _hash(row_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest(), "little")
+
+
+def _not_there(objects: LocalObjects) -> str:
+    if objects.size("plan/0000/plan.json") is None:
+        return f"{objects.location}: no corpus here: there is no plan/0000/plan.json"
+    return f"{objects.location}: the corpus is not finished; run the same command again to go on with it"
