@@ -11,6 +11,7 @@ import click
 
 from corpusdiff import __version__
 from corpusdiff.errors import CorpusdiffError
+from corpusdiff.shards import STALL_S
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,6 +63,11 @@ def main() -> None:
 @click.option("--spool", type=click.Path(exists=True, file_okay=False), help="Folder for temporary files.")
 @click.option("--memory-limit", type=click.FloatRange(0.5), default=4.0, show_default=True, metavar="GIB",
               help="Memory that one track may take.")  # fmt: skip
+@click.option("--stall", "stall_s", type=float, default=STALL_S, show_default=True, metavar="SECONDS",
+              help="A track without progress for so long has failed.")  # fmt: skip
+@click.option(
+    "--shard-s", type=float, metavar="SECONDS", help="Audio in one unit of work, when planned  [default: 600]."
+)
 @as_json
 def run(source: str, out: str, **options: Any) -> None:
     """Process SOURCE (folder, glob, file or manifest) into the corpus OUT.
@@ -89,7 +95,7 @@ def plan(source: str, job: str, sets: tuple[str, ...], as_json: bool) -> None:
     Example:
       corpusdiff plan recordings/ --job asr
     """
-    from corpusdiff.driver import describe_plan
+    from corpusdiff.describe import describe_plan
 
     found = describe_plan(source, job, sets)
     if as_json:
@@ -109,7 +115,7 @@ def status(out: str, as_json: bool) -> None:
     Example:
       corpusdiff status corpus/
     """
-    from corpusdiff.driver import describe_status
+    from corpusdiff.describe import describe_status
 
     found = describe_status(out)
     if as_json:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from corpusdiff.cluster import connect
+from corpusdiff.describe import estimated_bytes, nothing_in
 from corpusdiff.display import Display, Monitor, open_display, report_json
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.events import EventLog
-from corpusdiff.isolate import close_children
-from corpusdiff.job import Job, OutputSpec
+from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job
 from corpusdiff.manifests import open_manifest
 from corpusdiff.manifests.base import Manifest, Track
-from corpusdiff.manifests.frozen import freeze
-from corpusdiff.plan import Plan
+from corpusdiff.plan import SHARD_S, Plan
 from corpusdiff.planfile import changed_since, load_plan
 from corpusdiff.prepare import (
     NothingToDo,
@@ -32,21 +28,25 @@ from corpusdiff.prepare import (
     failed_tracks,
     listed,
     new_or_changed,
-    plan_frozen,
     probed,
 )
 from corpusdiff.process import run_shard
 from corpusdiff.progress import Tally, Totals, format_hours, summary_lines
 from corpusdiff.runner import StopFlag, stop_when_most_fail
-from corpusdiff.shards import RunOptions, ShardTask
+from corpusdiff.shards import STALL_S, RunOptions, ShardTask
 from corpusdiff.store.commit import committed
-from corpusdiff.store.finalise import finalise, is_final
+from corpusdiff.store.finalise import finalise
 from corpusdiff.store.generations import plan_key, read_plans
 from corpusdiff.store.objects import LocalObjects, open_objects
+from corpusdiff.store.read import Corpus
+from corpusdiff.store.read import open as open_corpus
 from corpusdiff.store.record import RecordHeader
 
 #: Exit code of a run that finished with more failed tracks than allowed.
 TOO_MANY_FAILED = 3
+
+#: Longest time that an option may give, in seconds: eleven days.
+LONGEST_S = 1e6
 
 #: What a corpus consists of; the rest of OUT is not ours to delete.
 PARTS = ("plan", "commits", "data.zarr", "events", ".tmp")
@@ -67,9 +67,13 @@ class RunRequest:
     max_failed : so many failed tracks are no failure of the run
     strict : other rows from a second worker are an error
     portable : baseline instructions everywhere
+    shard_s : seconds of audio in a shard of what is planned from now on; None for `SHARD_S`
+    stall_s : seconds without progress after which a track has failed
     spool : folder for temporary files
     memory_limit : GiB that one track may take
     as_json : events as JSON lines on standard output
+
+    Raises UsageError for lengths of time that are none.
     """
 
     source: str
@@ -83,14 +87,39 @@ class RunRequest:
     max_failed: int = 0
     strict: bool = False
     portable: bool = False
+    shard_s: float | None = None
+    stall_s: float = STALL_S
     spool: str | None = None
     memory_limit: float = 4.0
     as_json: bool = False
 
+    def __post_init__(self) -> None:
+        for option, seconds in (("--shard-s", self.shard_s), ("--stall", self.stall_s)):
+            if seconds is not None and not 0.0 < seconds <= LONGEST_S:
+                raise UsageError(f"{option} {seconds:g}: expected seconds, above 0 and at most {LONGEST_S:g}")
+
     @property
     def options(self) -> RunOptions:
         """What the workers need of it."""
-        return RunOptions(spool=self.spool, memory_limit=round(self.memory_limit * 2**30))
+        return RunOptions(spool=self.spool, memory_limit=round(self.memory_limit * 2**30), stall_s=self.stall_s)
+
+
+def run(
+    source: str,
+    out: str,
+    *,
+    job: str = "asr",
+    sets: Sequence[str] = (),
+    cluster: str = "local",
+    workers: int | None = None,
+    mode: str | None = None,
+) -> Corpus:
+    """Process `source` into the corpus `out`, or resume it, and open it. Parameters as in `RunRequest`.
+
+    Raises CorpusdiffError where the run fails; failed tracks are rows of the corpus.
+    """
+    execute(RunRequest(source, out, job=job, sets=sets, cluster=cluster, workers=workers, mode=mode))
+    return open_corpus(out)
 
 
 def execute(request: RunRequest) -> int:
@@ -172,7 +201,14 @@ class _Run:
         known = probed(self.manifest, tracks, self.request.options, self._n_children())
         request = self.request
         plan = add_generation(
-            self.objects, plans, self.manifest, known, self.job, portable=request.portable, spool=request.spool
+            self.objects,
+            plans,
+            self.manifest,
+            known,
+            self.job,
+            portable=request.portable,
+            spool=request.spool,
+            shard_s=request.shard_s or SHARD_S,
         )
         self._check_space(plan)
         return plan
@@ -227,71 +263,6 @@ class _Run:
             self.differing += tally.differing
             for line in summary_lines(tally, time.monotonic() - started):
                 self.display.note(line)
-
-
-def describe_plan(source: str, job_name: str, sets: Sequence[str]) -> dict[str, Any]:
-    """What a run over `source` would do. Raises CorpusdiffError."""
-    job = load_job(job_name, sets)
-    manifest = open_manifest(source)
-    with tempfile.TemporaryDirectory() as folder:
-        frozen = Path(folder) / "manifest.parquet"
-        tracks = probed(manifest, listed(manifest), RunOptions(), min(8, os.cpu_count() or 1))
-        info = freeze(tracks, frozen, place=manifest.place)
-        close_children()
-        if info.n_tracks == 0:
-            raise UsageError(nothing_in(manifest))
-        plan = plan_frozen(frozen, info, manifest, job, generation=0, portable=False)
-    return {
-        "source": plan.source,
-        "job": job.name,
-        "tracks": plan.n_tracks,
-        "ignored": sum(manifest.ignored.values()),
-        "hours": round(plan.seconds / 3600, 3),
-        "shards": plan.n_shards,
-        "chunk": plan.chunk,
-        "gigabytes": round(estimated_bytes(plan, job) / 1e9, 3),
-    }
-
-
-def describe_status(out: str) -> dict[str, Any]:
-    """How far a corpus has come: tracks and shards by state, over all generations. Raises StoreError."""
-    objects = open_objects(out, write=False)
-    plans = read_plans(objects)
-    headers = [committed(objects, plan) for plan in plans]
-    done = [header for generation in headers for header in generation.values()]
-    return {
-        "out": out,
-        "generations": len(plans),
-        "tracks": sum(plan.n_tracks for plan in plans),
-        "shards": sum(plan.n_shards for plan in plans),
-        "shards_done": len(done),
-        "ok": sum(header.n_ok for header in done),
-        "failed": sum(header.n_failed for header in done),
-        "filtered": sum(header.n_filtered for header in done),
-        "hours_done": round(sum(header.seconds for header in done) / 3600, 3),
-        "hours": round(sum(plan.seconds for plan in plans) / 3600, 3),
-        "final": is_final(objects, plans),
-    }
-
-
-def estimated_bytes(plan: Plan, job: Job) -> float:
-    """Bytes of audio that a plan will write, by what such outputs usually take."""
-    rates = [(job.source.sr or sr, job.source.channels or n) for sr, n in plan.arrays] or [(48000, 2)]
-    sr, n_channels = max(rates)
-    return sum(plan.seconds * _bytes_per_s(output, sr, n_channels) for output in job.outputs)
-
-
-def nothing_in(manifest: Manifest) -> str:
-    """Why there is nothing to do, in words."""
-    ignored = ", ".join(f"{n} {extension or 'without extension'}" for extension, n in manifest.ignored.most_common(5))
-    return f"{manifest.source}: no audio or video here" + (f"; ignored: {ignored}" if ignored else "; it is empty")
-
-
-def _bytes_per_s(output: OutputSpec, sr: int, n_channels: int) -> float:
-    if output.bitrate_kbps is not None:
-        return output.bitrate_kbps * 125
-    # speech and music in FLAC take 0.5 to 0.7 of PCM
-    return sr * n_channels * output.bits / 8 * (0.6 if output.encoding == "flac" else 0.8)
 
 
 def _erase(objects: LocalObjects) -> None:

@@ -21,7 +21,7 @@ class EventLog:
         self._path = path
 
     def write(self, event: str, **fields: object) -> None:
-        """Append one line: the time (UTC), the event's name and its fields."""
+        """Append one line: the time (UTC), the event's name and its fields, which are JSON types."""
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:

@@ -8,12 +8,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from corpusdiff.dsp.loudness import LoudnessMeter
-from corpusdiff.dsp.truepeak import TruePeakMeter
 from corpusdiff.encode import Encoder, open_encoder
 from corpusdiff.errors import ParameterError, TrackError
 from corpusdiff.job import Job, LoudnessSpec
-from corpusdiff.metrics import ChangeMeter, Meter
+from corpusdiff.metrics import ChangeMeter, Meter, Volume, VolumeMeter
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Signal, run_blocks
 from corpusdiff.stages.chain import Chain
@@ -95,31 +93,31 @@ def finish_track(
     row_id: str, audio: AudioSpool, signal: Signal, context: TrackContext, sinks: Sinks
 ) -> tuple[dict[str, float], dict[str, str], list[dict[str, Any]]]:
     """Metrics, texts and outputs of a track whose audio at the job's rate is `audio`. Raises TrackError."""
+    spec = context.job.loudness
     try:
         shaped_blocks = run_blocks(Chain(context.job.chain), audio.blocks(BLOCK), signal)
         with AudioSpool(signal.n_channels, context.spool) as shaped:
-            gain = _shape(shaped_blocks, shaped, signal, context.job.loudness)
-            final = _leveled(shaped, gain, signal, context.job.loudness)
-            metrics, texts, outputs = _encode(row_id, audio, final, signal, context, sinks)
+            volume = _shape(shaped_blocks, shaped, signal)
+            gain = Gain() if spec is None else loudness_gain(volume.loudness_lufs, volume.true_peak_dbtp, spec)
+            final = _leveled(shaped, gain, signal, spec)
+            meter = Meter(signal.sr, signal.n_channels, None if gain.limiting_db else volume.after(gain.db))
+            outputs, change = _encode(row_id, audio, final, meter, signal, context, sinks)
     except ParameterError as error:
         raise TrackError("unsupported", f"the job does not fit a track of {signal.sr} Hz: {error}") from error
-    metrics |= {"gain_db": gain.db, "limiter_db": gain.limiting_db}
+    found = meter.finish()
+    metrics = {f"out_{name}": value for name, value in found.metrics.items()} | change.finish()
+    metrics |= {"gain_db": gain.db, "limiter_db": gain.limiting_db, "encoded_bytes": float(outputs[0]["bytes"])}
+    texts = {f"out_{name}": value for name, value in found.texts.items()}
     return metrics, texts | {"gain_bounded_by": gain.bounded_by}, outputs
 
 
-def _shape(blocks: Iterable[Audio], shaped: AudioSpool, signal: Signal, spec: LoudnessSpec | None) -> Gain:
-    """Run the chain into `shaped` and find the gain."""
-    if spec is None:
-        for y in blocks:
-            shaped.write(y)
-        return Gain()
-    loudness = LoudnessMeter(signal.sr, signal.n_channels)
-    peak = TruePeakMeter(signal.sr, signal.n_channels)
+def _shape(blocks: Iterable[Audio], shaped: AudioSpool, signal: Signal) -> Volume:
+    """Run the chain into `shaped` and measure how loud it is."""
+    meter = VolumeMeter(signal.sr, signal.n_channels)
     for y in blocks:
-        loudness.update(y)
-        peak.update(y)
+        meter.update(y)
         shaped.write(y)
-    return loudness_gain(loudness.finish().integrated_lufs, peak.finish(), spec)
+    return meter.finish()
 
 
 def _leveled(shaped: AudioSpool, gain: Gain, signal: Signal, spec: LoudnessSpec | None) -> Iterator[Audio]:
@@ -131,11 +129,16 @@ def _leveled(shaped: AudioSpool, gain: Gain, signal: Signal, spec: LoudnessSpec 
 
 
 def _encode(
-    row_id: str, audio: AudioSpool, final: Iterator[Audio], signal: Signal, context: TrackContext, sinks: Sinks
-) -> tuple[dict[str, float], dict[str, str], list[dict[str, Any]]]:
+    row_id: str,
+    audio: AudioSpool,
+    final: Iterator[Audio],
+    meter: Meter,
+    signal: Signal,
+    context: TrackContext,
+    sinks: Sinks,
+) -> tuple[list[dict[str, Any]], ChangeMeter]:
     """Measure and encode the final audio, block by block."""
-    meter = Meter(signal.sr, signal.n_channels)
-    change = ChangeMeter(signal.sr, signal.n_channels)
+    change = ChangeMeter(signal.sr)
     streams: list[list[list[int]]] = [[] for _ in context.job.outputs]
     encoders: list[Encoder] = [
         open_encoder(output, signal.sr, signal.n_channels, context.chunk, row_id, sinks.sink(chunks))
@@ -146,22 +149,12 @@ def _encode(
         change.update(before, after)
         for encoder in encoders:
             encoder.write(after)
-    outputs = []
+    outputs: list[dict[str, Any]] = []
     for output, encoder, chunks in zip(context.job.outputs, encoders, streams, strict=True):
         encoded = encoder.close()
-        outputs.append(
-            {
-                "name": output.name,
-                "size": encoded.size,
-                "delay": encoded.delay,
-                "bytes": encoded.n_bytes,
-                "chunks": chunks,
-            }
-        )
-    found = meter.finish()
-    metrics = {f"out_{name}": value for name, value in found.metrics.items()}
-    texts = {f"out_{name}": value for name, value in found.texts.items()}
-    return metrics | change.finish() | {"encoded_bytes": float(outputs[0]["bytes"])}, texts, outputs
+        place = {"name": output.name, "size": encoded.size, "delay": encoded.delay, "bytes": encoded.n_bytes}
+        outputs.append({**place, "chunks": chunks})
+    return outputs, change
 
 
 def rechunked(blocks: Iterable[Audio], size: int) -> Iterator[Audio]:

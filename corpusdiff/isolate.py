@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import IO, Any
@@ -89,10 +89,10 @@ class Child:
         self._setup: list[dict[str, Any]] = []
         self._stderr: IO[bytes] | None = None
 
-    def configure(self, job: dict[str, Any], root: str, chunk: int, streams: str) -> None:
+    def configure(self, job: Mapping[str, Any], root: str, chunk: int, streams: str) -> None:
         """Say what to do with the tracks that follow, and which file takes their streams."""
         setup: list[dict[str, Any]] = [
-            {"op": "job", "job": job, "root": root, "chunk": chunk, "spool": self._options.spool},
+            {"op": "job", "job": dict(job), "root": root, "chunk": chunk, "spool": self._options.spool},
             {"op": "streams", "path": streams},
         ]
         old = self._setup

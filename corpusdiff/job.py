@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,11 +15,24 @@ from corpusdiff.encode import unsupported
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages import registry
 from corpusdiff.stages.base import Stage
-from corpusdiff.stages.checks import in_range
+from corpusdiff.stages.checks import at_least, in_range
 
 ENCODINGS = ("flac", "pcm", "opus", "vorbis", "mp3")
 
 _BITS = {"flac": (16, 24), "pcm": (16, 24, 32)}
+
+#: Bounds of the bit rate, in kbit/s; libopus takes at most 256 for each channel.
+_BITRATES = {"opus": (6, 512), "vorbis": (8, 500), "mp3": (8, 320)}
+_OPUS_KBPS_PER_CHANNEL = 256
+
+#: Parameters that an encoding has no use for.
+_IDLE = {
+    "flac": ("bitrate_kbps", "complexity"),
+    "pcm": ("bitrate_kbps", "complexity"),
+    "opus": ("bits", "level", "dither"),
+    "vorbis": ("bits", "level", "dither", "complexity"),
+    "mp3": ("bits", "level", "dither", "complexity"),
+}
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
@@ -49,13 +63,18 @@ class SourceSpec:
         in_range("channels", self.channels, 1, 64, "channels")
         in_range("segment_s", self.segment_s, 0.01, 86400, "seconds")
         in_range("max_track_hours", self.max_track_hours, 0.001, 1000, "hours")
-        if self.overlap_s < 0 or (self.segment_s is not None and self.overlap_s >= self.segment_s):
-            raise ParameterError("overlap_s", f"got {self.overlap_s:g}; give 0 or more, and less than segment_s")
+        at_least("overlap_s", self.overlap_s, 0)
+        at_least("min_duration_s", self.min_duration_s, 0)
         if self.segment_s is None and self.overlap_s:
             raise ParameterError("overlap_s", "there are no segments to overlap; give segment_s too")
-        if self.min_duration_s < 0 or (self.max_duration_s or self.min_duration_s) < self.min_duration_s:
+        if self.segment_s is not None and self.overlap_s >= self.segment_s:
             raise ParameterError(
-                "min_duration_s", f"got {self.min_duration_s:g}; give 0 or more, and no more than max_duration_s"
+                "overlap_s", f"got {self.overlap_s:g}; give less than segment_s, which is {self.segment_s:g}"
+            )
+        if self.max_duration_s is not None and not self.min_duration_s <= self.max_duration_s < math.inf:
+            raise ParameterError(
+                "max_duration_s",
+                f"got {self.max_duration_s:g}; give at least min_duration_s, which is {self.min_duration_s:g}",
             )
 
 
@@ -112,17 +131,19 @@ class OutputSpec:
         object.__setattr__(self, "name", self.name or self.encoding)
         if not _NAME.match(self.name):
             raise ParameterError("name", f"got {self.name!r}; start with a letter, then a-z, 0-9 and _")
-        bits = _BITS.get(self.encoding, (16,))
-        if self.bits not in bits:
-            raise ParameterError("bits", f"got {self.bits}; {self.encoding} has {' or '.join(map(str, bits))}")
-        in_range("level", self.level, 0, 9 if self.encoding == "pcm" else 8)
-        in_range("complexity", self.complexity, 0, 10)
-        lossy = self.encoding not in _BITS
-        if lossy and self.bitrate_kbps is None:
-            raise ParameterError("bitrate_kbps", f"{self.encoding} needs one, e.g. 24")
-        if not lossy and self.bitrate_kbps is not None:
-            raise ParameterError("bitrate_kbps", f"{self.encoding} is lossless and has none; leave it out")
-        in_range("bitrate_kbps", self.bitrate_kbps, 5, 1020, "kbit/s")
+        for idle in _IDLE[self.encoding]:
+            if getattr(self, idle) != getattr(type(self), idle):
+                raise ParameterError(idle, f"{self.encoding} has no use for it; leave it out")
+        if self.encoding in _BITRATES:
+            if self.bitrate_kbps is None:
+                raise ParameterError("bitrate_kbps", f"{self.encoding} needs one, e.g. 24")
+            in_range("bitrate_kbps", self.bitrate_kbps, *_BITRATES[self.encoding], "kbit/s")
+            in_range("complexity", self.complexity, 0, 10)
+        else:
+            bits = _BITS[self.encoding]
+            if self.bits not in bits:
+                raise ParameterError("bits", f"got {self.bits}; {self.encoding} has {' or '.join(map(str, bits))}")
+            in_range("level", self.level, *((1, 9) if self.encoding == "pcm" else (0, 8)))
 
 
 @dataclass(frozen=True)
@@ -147,6 +168,8 @@ class Job:
     outputs: tuple[OutputSpec, ...] = (OutputSpec(),)
 
     def __post_init__(self) -> None:
+        if not self.outputs:
+            raise ParameterError("output", "there is none; give at least one")
         names = [output.name for output in self.outputs]
         for name in names:
             if names.count(name) > 1:
@@ -155,6 +178,9 @@ class Job:
             problem = unsupported(output.encoding, self.source.sr or 48000, self.source.channels or 1)
             if problem:
                 raise ParameterError(f"output.{output.name}", problem)
+            if output.encoding == "opus" and self.source.channels == 1:
+                most = _OPUS_KBPS_PER_CHANNEL
+                in_range(f"output.{output.name}.bitrate_kbps", output.bitrate_kbps, 6, most, "kbit/s for one channel")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only; every default is spelled out."""
@@ -182,9 +208,8 @@ class Job:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of what changes results, in hexadecimal: all but name and description."""
-        document = {name: value for name, value in self.to_dict().items() if name not in {"name", "description"}}
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        """sha256 of what changes results, in hexadecimal: all but the name and the description."""
+        text = json.dumps(_that_counts(self.to_dict()), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -195,33 +220,48 @@ def stage_from(table: Mapping[str, Any]) -> Stage:
 
 
 def diff_jobs(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    """What differs between two canonical jobs, in words; name and description do not count.
+    """What differs between two canonical jobs, in words; nothing does where their digests are equal.
 
     >>> diff_jobs({"loudness": {"target_lufs": -23.0}}, {"loudness": {"target_lufs": -20.0}})
     ['loudness.target_lufs: -23.0 here, -20.0 in OUT']
     """
-    flat_here, flat_there = _flat("", here), _flat("", there)
-    return [
-        f"{key}: {flat_here.get(key, 'absent')} here, {flat_there.get(key, 'absent')} in OUT"
-        for key in sorted(flat_here.keys() | flat_there.keys())
-        if flat_here.get(key, _ABSENT) != flat_there.get(key, _ABSENT) and key not in {"name", "description"}
-    ]
+    return _differences("", _that_counts(here), _that_counts(there))
 
 
-_ABSENT = object()
+def _that_counts(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in {"name", "description"}}
 
 
-def _flat(prefix: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        items = [(str(name), item) for name, item in value.items()]
-    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-        items = [(str(item.get("stage") or item.get("name") or i), item) for i, item in enumerate(value)]
-    else:
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for name, item in items:
-        flat |= _flat(f"{prefix}.{name}" if prefix else name, item)
-    return flat
+def _differences(where: str, here: Any, there: Any) -> list[str]:
+    if isinstance(here, Mapping) and isinstance(there, Mapping):
+        names = [*here, *(name for name in there if name not in here)]
+        return [
+            line
+            for name in names
+            for line in _differences(f"{where}.{name}" if where else name, here.get(name), there.get(name))
+        ]
+    if _tables(here) and _tables(there):
+        ours, theirs = _labels(here), _labels(there)
+        moved = [] if ours == theirs else [f"{where}: {', '.join(ours)} here, {', '.join(theirs)} in OUT"]
+        pairs = [(label, here[i], there[theirs.index(label)]) for i, label in enumerate(ours) if label in theirs]
+        return moved + [line for label, *pair in pairs for line in _differences(f"{where}.{label}", *pair)]
+    return [] if here == there else [f"{where}: {_in_words(here)} here, {_in_words(there)} in OUT"]
+
+
+def _tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
+
+
+def _labels(tables: list[Mapping[str, Any]]) -> list[str]:
+    """What people call each table: its stage or name; its number too where several have the same."""
+    names = [str(table.get("stage") or table.get("name")) for table in tables]
+    return [name if names.count(name) == 1 else f"{name} ({names[:i].count(name) + 1})" for i, name in enumerate(names)]
+
+
+def _in_words(value: Any) -> str:
+    if value is None or value == []:
+        return "none"
+    return ", ".join(_labels(value)) if _tables(value) else json.dumps(value)
 
 
 def field_names(kind: type) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -74,6 +74,57 @@ _DEPTH_DB = 60.0
 
 
 @dataclass(frozen=True)
+class Volume:
+    """How loud a signal is.
+
+    Parameters
+    ----------
+    loudness_lufs, range_lu, method : as in `corpusdiff.dsp.loudness.Loudness`
+    true_peak_dbtp : -200 for silence
+    """
+
+    loudness_lufs: float
+    range_lu: float
+    method: str
+    true_peak_dbtp: float
+
+    def after(self, gain_db: float) -> Volume | None:
+        """The volume after a gain, None where it must be measured: the absolute gate does not move along."""
+        loudness = self.loudness_lufs + gain_db
+        if gain_db and self.method == "gated" and min(self.loudness_lufs, loudness) < _GATE_MATTERS_LUFS:
+            return None
+        return replace(self, loudness_lufs=loudness, true_peak_dbtp=max(self.true_peak_dbtp + gain_db, -200.0))
+
+
+#: Under this loudness the gate at -70 LUFS takes part, beside the relative one at -20 LU of the range.
+_GATE_MATTERS_LUFS = -49.0
+
+
+class VolumeMeter:
+    """Loudness and true peak of a signal in blocks.
+
+    Parameters
+    ----------
+    sr : rate in Hz
+    n_channels : number of channels
+    """
+
+    def __init__(self, sr: int, n_channels: int) -> None:
+        self._loudness = LoudnessMeter(sr, n_channels)
+        self._peak = TruePeakMeter(n_channels)
+
+    def update(self, x: Audio) -> None:
+        """(n_channels, n) float32."""
+        self._loudness.update(x)
+        self._peak.update(x)
+
+    def finish(self) -> Volume:
+        """Of all that came."""
+        found = self._loudness.finish()
+        return Volume(found.integrated_lufs, found.range_lu, found.method, self._peak.finish())
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What a `Meter` found.
 
@@ -96,44 +147,46 @@ class Meter:
     ----------
     sr : rate in Hz
     n_channels : number of channels
+    volume : what is known already and need not be measured
     """
 
-    def __init__(self, sr: int, n_channels: int) -> None:
+    def __init__(self, sr: int, n_channels: int, volume: Volume | None = None) -> None:
         self._sr = sr
         self._levels = LevelMeter(sr, n_channels)
-        self._loudness = LoudnessMeter(sr, n_channels)
-        self._peak = TruePeakMeter(sr, n_channels)
         self._spectrum = SpectrumMeter(sr, n_channels)
+        self._volume = VolumeMeter(sr, n_channels) if volume is None else volume
 
     def update(self, x: Audio) -> None:
         """(n_channels, n) float32."""
-        for meter in (self._levels, self._loudness, self._peak, self._spectrum):
-            meter.update(x)
+        self._levels.update(x)
+        self._spectrum.update(x)
+        if isinstance(self._volume, VolumeMeter):
+            self._volume.update(x)
 
     def finish(self) -> Measurement:
         """The metrics of all that came."""
         levels = self._levels.levels_dbfs()
-        loudness = self._loudness.finish()
+        volume = self._volume.finish() if isinstance(self._volume, VolumeMeter) else self._volume
         power = self._spectrum.finish()
-        freqs = self._spectrum.freqs_hz
+        freqs_hz = self._spectrum.freqs_hz
         snr_db, speech_ratio = snr_and_speech(levels)
-        usual, loudest = usual_levels(levels)
         metrics = {
             "duration_s": self._levels.n_samples / self._sr,
             "peak_dbfs": float(amplitude_to_db(self._levels.peak)),
-            "true_peak_dbtp": self._peak.finish(),
+            "true_peak_dbtp": volume.true_peak_dbtp,
             "rms_dbfs": float(power_to_db(self._levels.mean_square)),
-            "loudness_lufs": loudness.integrated_lufs,
-            "loudness_range_lu": loudness.range_lu,
+            "loudness_lufs": volume.loudness_lufs,
+            "loudness_range_lu": volume.range_lu,
             "dc": self._levels.dc,
             "clip_rate": self._levels.clip_rate,
             "snr_db": snr_db,
             "speech_ratio": speech_ratio,
-            "bandwidth_hz": bandwidth_hz(freqs, power),
-            "centroid_hz": centroid_hz(freqs, power),
+            "bandwidth_hz": bandwidth_hz(freqs_hz, power),
+            "centroid_hz": centroid_hz(freqs_hz, power),
         }
-        measured = Measured(loudness.integrated_lufs, usual, loudest, Spectrum(freqs, power_to_db(power)))
-        return Measurement(metrics, {"loudness_method": loudness.method}, measured)
+        spectrum = Spectrum(freqs_hz, power_to_db(power))
+        measured = Measured(volume.loudness_lufs, *usual_levels(levels), spectrum)
+        return Measurement(metrics, {"loudness_method": volume.method}, measured)
 
 
 class ChangeMeter:
@@ -142,10 +195,9 @@ class ChangeMeter:
     Parameters
     ----------
     sr : rate in Hz
-    n_channels : number of channels
     """
 
-    def __init__(self, sr: int, n_channels: int) -> None:
+    def __init__(self, sr: int) -> None:
         self._before = Frames(sr, 1)
         self._after = Frames(sr, 1)
         self._distances: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []

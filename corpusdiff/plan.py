@@ -93,7 +93,7 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """sha256 of everything here, in hexadecimal."""
-        document = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        document = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(document.encode()).hexdigest()
 
     def shard(self, index: int) -> Shard:
@@ -119,29 +119,42 @@ def shard_bounds(lengths_s: ArrayLike, shard_s: float = SHARD_S, max_tracks: int
 
     Parameters
     ----------
-    lengths_s : (n,) seconds per track, NaN where unknown
+    lengths_s : (n,) seconds per track, NaN where unknown; counted in whole microseconds
+
+    Returns
+    -------
+    first track of each stretch, then n
 
     >>> shard_bounds([400.0, 100.0, 200.0, 900.0, 10.0])
     (0, 2, 3, 4, 5)
     """
-    ends = np.cumsum(known_lengths(lengths_s))
+    most = round(shard_s * 1e6)
+    # whole microseconds add up without rounding; a track too long for any shard counts as just that
+    lengths = np.rint(np.minimum(known_lengths(lengths_s), shard_s + 1.0) * 1e6).astype(np.int64)
+    ends = np.cumsum(lengths)
+    tracks = np.arange(len(lengths))
+    stops = np.searchsorted(ends, ends - lengths + most, side="right")  # of the stretch that begins at each track
+    stops = np.clip(stops, tracks + 1, np.minimum(tracks + max_tracks, len(lengths)))
     bounds = [0]
-    while bounds[-1] < len(ends):
-        first = bounds[-1]
-        before = ends[first - 1] if first else 0.0
-        stop = int(np.searchsorted(ends, before + shard_s * (1 + 1e-12), side="right"))
-        bounds.append(min(max(stop, first + 1), first + max_tracks, len(ends)))
+    while bounds[-1] < len(lengths):
+        bounds.append(int(stops[bounds[-1]]))
     return tuple(bounds)
 
 
 def chunk_length(lengths_s: ArrayLike, sr: int) -> int:
-    """Samples of an encoded chunk: the power of two that holds 95 of 100 tracks whole, within bounds.
+    """Samples of an encoded chunk: the least power of two that holds 95 of 100 tracks whole, within bounds.
+
+    Parameters
+    ----------
+    lengths_s : (n,) seconds per track, at least one; NaN where unknown
+    sr : rate in Hz of what is encoded
 
     >>> chunk_length([0.4] * 100, 16000), chunk_length([3600.0], 16000)
     (8192, 262144)
     """
-    longest = np.quantile(known_lengths(lengths_s), 0.95) * sr
-    return int(min(max(2 ** int(np.ceil(np.log2(max(longest, 1.0)))), MIN_CHUNK), MAX_CHUNK))
+    longest_s = float(np.quantile(known_lengths(lengths_s), 0.95, method="inverted_cdf"))
+    longest = min(max(round(longest_s * sr), MIN_CHUNK), MAX_CHUNK)
+    return 1 << (longest - 1).bit_length()
 
 
 def known_lengths(lengths_s: ArrayLike) -> NDArray[np.float64]:

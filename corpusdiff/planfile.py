@@ -43,7 +43,7 @@ def load_plan(data: bytes) -> tuple[Plan, dict[str, Any]]:
         plan = Plan.from_dict(document["plan"])
         made = dict(document["made"])
         intact = dump_plan(plan, made) == data
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise StoreError(f"the plan is damaged: {error}") from error
     if not intact:
         raise StoreError("the plan is damaged: its checksum does not fit")
@@ -65,5 +65,5 @@ def changed_since(made: Mapping[str, Any]) -> list[str]:
 
 
 def _spelled(document: Mapping[str, Any]) -> bytes:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+    # ASCII, since a path may hold bytes that are no UTF-8
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"

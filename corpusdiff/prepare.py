@@ -21,7 +21,7 @@ from corpusdiff.isolate import probe_many
 from corpusdiff.job import Job, diff_jobs
 from corpusdiff.manifests.base import Manifest, Track, absolute_path
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
-from corpusdiff.plan import Plan, chunk_length, known_lengths, shard_bounds
+from corpusdiff.plan import SHARD_S, Plan, chunk_length, known_lengths, shard_bounds
 from corpusdiff.planfile import dump_plan, made_here
 from corpusdiff.shards import RunOptions
 from corpusdiff.store.generations import (
@@ -49,6 +49,7 @@ def add_generation(
     *,
     portable: bool,
     spool: str | None,
+    shard_s: float = SHARD_S,
 ) -> Plan:
     """Freeze `tracks` and plan them as the next generation; the plan that is on disk in the end.
 
@@ -60,14 +61,22 @@ def add_generation(
         info = freeze(tracks, frozen, place=manifest.place)
         if info.n_tracks == 0:
             raise NothingToDo
-        plan = plan_frozen(frozen, info, manifest, job, generation, portable)
+        plan = plan_frozen(frozen, info, manifest, job, generation, portable, shard_s)
         _publish_manifest(objects, generation, frozen)
     create_groups(objects)
     objects.create(plan_key(generation), dump_plan(plan, made_here()))
     return read_plan(objects, generation)
 
 
-def plan_frozen(frozen: Path, info: FrozenInfo, manifest: Manifest, job: Job, generation: int, portable: bool) -> Plan:
+def plan_frozen(
+    frozen: Path,
+    info: FrozenInfo,
+    manifest: Manifest,
+    job: Job,
+    generation: int,
+    portable: bool,
+    shard_s: float = SHARD_S,
+) -> Plan:
     """The plan for a frozen manifest."""
     with FrozenManifest(frozen) as rows:
         lengths_s = rows.lengths_s()
@@ -84,7 +93,7 @@ def plan_frozen(frozen: Path, info: FrozenInfo, manifest: Manifest, job: Job, ge
         fields=info.fields,
         job=job.to_dict(),
         job_digest=job.digest,
-        bounds=shard_bounds(lengths_s),
+        bounds=shard_bounds(lengths_s, shard_s),
         chunk=chunk_length(np.minimum(known_lengths(lengths_s), longest_s), job.source.sr or 48000),
         arrays=tuple(sorted(arrays)),
         seconds=round(float(known_lengths(lengths_s).sum()), 3),

@@ -7,7 +7,7 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ class _Outcome:
     """Rows of a shard as they come, and the counts that go to the driver."""
 
     def __init__(self, task: ShardTask, on_progress: Callable[[Progress], None]) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Mapping[str, Any]] = []
         self.cpu_s = 0.0
         self._shard = task.shard
         self._on_progress = on_progress
@@ -169,10 +169,20 @@ class _Outcome:
             n_filtered=statuses["filtered"],
             seconds=self._seconds,
             reasons=dict(Counter(reason for _, reason, _ in failures)),
-            examples=tuple(failures[:5]),
+            examples=tuple(_varied(failures, 5)),
             cpu_s=self.cpu_s,
             wall_s=wall_s,
             attempt=committed.attempt,
             duplicate=committed.duplicate,
             differing=committed.differing,
         )
+
+
+def _varied(failures: list[tuple[str, str, str]], n: int) -> list[tuple[str, str, str]]:
+    """At most n failures, one of each reason before a second of any."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for failure in failures:
+        ranked.append((seen[failure[1]], failure))
+        seen[failure[1]] += 1
+    return [failure for _, failure in sorted(ranked, key=lambda pair: pair[0])[:n]]

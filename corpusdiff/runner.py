@@ -10,7 +10,7 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -22,6 +22,7 @@ from corpusdiff.shards import Progress, ShardReport, ShardTask
 OnProgress: TypeAlias = Callable[[Progress], None]
 ShardFunction: TypeAlias = Callable[[ShardTask, OnProgress], ShardReport]
 Notify: TypeAlias = Callable[[str], None]
+Reports: TypeAlias = Generator[ShardReport, None, None]
 
 #: Default of every `notify`: a warning of this logger.
 log_notice: Notify = logging.getLogger("corpusdiff").warning
@@ -126,7 +127,7 @@ class Retry:
 class Runner(Protocol):
     """What runs shards."""
 
-    def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Iterator[ShardReport]:
+    def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Reports:
         """Run every task, and yield each one's report once, in the order in which they end.
 
         Neither tasks nor reports are kept. `on_progress` is called in the caller's thread. Raises ShardLost
@@ -152,7 +153,7 @@ class SerialRunner:
         self._tries = self._retry.tries + self._retry.alone
         self._notify = notify
 
-    def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Iterator[ShardReport]:
+    def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Reports:
         """See `Runner.run`."""
         left = iter(tasks)
         lost: dict[int, str] = {}

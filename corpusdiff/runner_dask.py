@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from corpusdiff.flight import Attempt, Backlog
 from corpusdiff.runner import (
     Notify,
     OnProgress,
+    Reports,
     Retry,
     ShardFunction,
     StopFlag,
@@ -86,7 +87,7 @@ class DaskRunner:
         self.progress_s = progress_s
         self.n_in_flight = 0  # what a closing cluster need not wait for
 
-    def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Iterator[ShardReport]:
+    def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Reports:
         """See `Runner.run`."""
         flight = _Flight(self, Backlog(tasks, self.retry), on_progress, stop)
         try:
@@ -111,7 +112,7 @@ class _Flight:
         self._name = f"corpusdiff-{uuid.uuid4().hex}"
         self._joined = False
 
-    def reports(self) -> Iterator[ShardReport]:
+    def reports(self) -> Reports:
         while not self._stop.draining:
             self._ensure_connected()
             room = self._workers.window(self._runner.client) - len(self._attempts)
@@ -133,7 +134,7 @@ class _Flight:
         self._attempts.clear()
         self._futures.clear()
 
-    def _drain(self) -> Iterator[ShardReport]:
+    def _drain(self) -> Reports:
         """Let what runs end; workers hand back unrun what they would start from now on."""
         runner = self._runner
         if self._attempts and runner.client.status == "running":
@@ -181,7 +182,7 @@ class _Flight:
             outcome = error
         self._events.put((key, outcome))
 
-    def _settle_next(self) -> Iterator[ShardReport]:
+    def _settle_next(self) -> Reports:
         """Wait a moment for events, and settle all that are there."""
         try:
             event = self._events.get(timeout=_TICK_S)
@@ -191,7 +192,7 @@ class _Flight:
         except queue.Empty:
             return
 
-    def _settle(self, key: str, outcome: Any) -> Iterator[ShardReport]:
+    def _settle(self, key: str, outcome: Any) -> Reports:
         attempt = self._attempts.get(key)
         if attempt is None:
             return  # an attempt that was given up

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+#: Seconds without progress after which a track has failed.
+STALL_S = 60.0
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -19,7 +22,7 @@ class RunOptions:
 
     spool: str | None = None
     memory_limit: int = 4 * 2**30
-    stall_s: float = 60.0
+    stall_s: float = STALL_S
     cpu_base_s: float = 30.0
     cpu_per_s: float = 2.0
 

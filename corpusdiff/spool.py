@@ -86,5 +86,5 @@ class AudioSpool:
         self._parts = []
 
 
-def _interleaved(x: Audio) -> memoryview:
-    return memoryview(np.ascontiguousarray(x.T)).cast("B")
+def _interleaved(x: Audio) -> bytes:
+    return x.T.tobytes()

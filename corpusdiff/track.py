@@ -8,8 +8,10 @@ track takes no more memory than a short one. No number and no byte depends on th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
+from corpusdiff.dsp.levels import LevelMeter, usual_levels
 from corpusdiff.dsp.resample import Resampler, downmix
 from corpusdiff.errors import TrackError
 from corpusdiff.finish import Sinks, TrackContext, finish_track
@@ -18,7 +20,7 @@ from corpusdiff.manifests.base import Track
 from corpusdiff.metrics import Measurement, Meter
 from corpusdiff.source import AudioReader, open_source
 from corpusdiff.spool import AudioSpool
-from corpusdiff.stages.base import Audio, Signal
+from corpusdiff.stages.base import Audio, Measured, Signal
 
 
 def process_track(
@@ -54,8 +56,7 @@ class _Take:
         self.audio = AudioSpool(self.n_channels, context.spool)
         self._source = Meter(reader.sr, reader.n_channels)
         self._resampler = Resampler(reader.sr, self.sr, self.n_channels)
-        same = (self.sr, self.n_channels) == (reader.sr, reader.n_channels)
-        self._input = self._source if same else Meter(self.sr, self.n_channels)
+        self._input = LevelMeter(self.sr, self.n_channels)
 
     def __enter__(self) -> _Take:
         return self
@@ -72,14 +73,14 @@ class _Take:
         """No more samples come."""
         self._keep(self._resampler.flush())
 
-    def measure(self) -> tuple[Measurement, Measurement]:
-        """What was found at the source's rate, and at the chain's input."""
+    def measure(self) -> tuple[Measurement, Measured]:
+        """What was found at the source's rate, and what stages may know: the level is that of their input."""
         source = self._source.finish()
-        return source, source if self._input is self._source else self._input.finish()
+        level_dbfs, peak_level_dbfs = usual_levels(self._input.levels_dbfs())
+        return source, replace(source.measured, level_dbfs=level_dbfs, peak_level_dbfs=peak_level_dbfs)
 
     def _keep(self, y: Audio) -> None:
-        if self._input is not self._source:
-            self._input.update(y)
+        self._input.update(y)
         self.audio.write(y)
 
 
@@ -118,7 +119,7 @@ def _check_length(seconds: float, max_hours: float) -> None:
 
 
 def _row(take: _Take, row_id: str, context: TrackContext, sinks: Sinks) -> dict[str, Any]:
-    source, at_input = take.measure()
+    source, measured = take.measure()
     row: dict[str, Any] = {
         "id": row_id,
         "status": "ok",
@@ -135,7 +136,7 @@ def _row(take: _Take, row_id: str, context: TrackContext, sinks: Sinks) -> dict[
     unfit = _outside(source.metrics["duration_s"], context.job.source)
     if unfit:
         return {**row, "status": "filtered", "error": unfit, "reason": "duration"}
-    signal = Signal(take.sr, take.n_channels, at_input.measured)
+    signal = Signal(take.sr, take.n_channels, measured)
     metrics, texts, row["outputs"] = finish_track(row_id, take.audio, signal, context, sinks)
     row["metrics"] |= metrics
     row["texts"] |= texts

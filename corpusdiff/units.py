@@ -14,8 +14,8 @@ _DB_PER_NEPER = 10.0 / np.log(10.0)
 def power_to_db(power: ArrayLike) -> NDArray[np.float64]:
     """Level in dB of a power, at least -200.
 
-    >>> float(power_to_db(1.0)), float(power_to_db(0.0))
-    (0.0, -200.0)
+    >>> power_to_db([1.0, 0.0]).round(9)
+    array([   0., -200.])
     """
     return _DB_PER_NEPER * np.log(np.maximum(np.asarray(power, np.float64), POWER_FLOOR))
 

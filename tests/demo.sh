@@ -48,8 +48,8 @@ import sys
 import corpusdiff
 
 corpus = corpusdiff.open(sys.argv[1])
-item = corpus[0]
-print(f"{len(corpus)} tracks; the first is {item.id}: {item.audio.shape} at {item.sr} Hz")
+item = next(item for item in corpus if item.status == "ok")
+print(f"{len(corpus)} tracks; the first with audio is {item.id}: {item.audio.shape} at {item.sr} Hz")
 PY
 
 bin=$(dirname "$(command -v corpusdiff)")

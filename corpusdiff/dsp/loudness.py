@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.signal import freqz_sos
 
+from corpusdiff.dsp.filters import power_response
 from corpusdiff.units import POWER_FLOOR, db_to_power, power_to_db
 
 #: Of the mean square of K-weighted channels, in LUFS.
@@ -170,9 +170,7 @@ def _matched_shelf(sr: int) -> NDArray[np.float64]:
     w0 = 2 * np.pi * _SHELF_HZ / sr
     pole = np.exp(w0 * complex(-0.5 / _SHELF_Q, np.sqrt(1 - 0.25 / _SHELF_Q**2)))
     a1, a2 = -2 * pole.real, abs(pole) ** 2
-    freqs = np.minimum(np.array([0.0, sr / 4, sr / 2]), 23999.0)
-    _, response = freqz_sos(_AT_48K[:1], worN=freqs, fs=48000)
-    power = np.abs(response) ** 2
+    power = power_response(_AT_48K[:1], np.minimum(np.array([0.0, sr / 4, sr / 2]), 23999.0), 48000)
     phi1 = np.array([0.0, 0.5, 1.0])
     phi = np.stack([1 - phi1, phi1, 4 * phi1 * (1 - phi1)], axis=1)
     poles = phi @ np.array([(1 + a1 + a2) ** 2, (1 - a1 + a2) ** 2, -4 * a2])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from corpusdiff.dsp.blocks import Blocks
 from corpusdiff.units import power_to_db
 
 #: Length of a frame, in seconds, before rounding up to a power of two.
@@ -21,7 +23,7 @@ BATCH = 64
 
 
 class Frames:
-    """Half-overlapping frames of a signal in blocks, in batches that do not depend on the blocks.
+    """Frames of a signal in blocks, side by side, in batches that do not depend on the blocks.
 
     Parameters
     ----------
@@ -30,36 +32,23 @@ class Frames:
     """
 
     def __init__(self, sr: int, n_channels: int) -> None:
-        self.n_fft = 1 << int(np.ceil(np.log2(FRAME_S * sr)))
-        self.hop_length = self.n_fft // 2
+        self.n_fft = 1 << math.ceil(math.log2(FRAME_S * sr))
         self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)).astype(np.float32)
-        self._waiting: list[NDArray[np.float32]] = [np.zeros((n_channels, 0), np.float32)]
-        self._n_waiting = 0
+        self._blocks = Blocks(n_channels, BATCH * self.n_fft)
 
     def push(self, x: NDArray[np.float32]) -> Iterator[NDArray[np.complex64]]:
         """(n_channels, n) float32 in; (n_channels, BATCH, n_fft / 2 + 1) spectra out, as batches get full."""
-        needed = (BATCH - 1) * self.hop_length + self.n_fft
-        self._waiting.append(x)
-        self._n_waiting += x.shape[1]
-        if self._n_waiting < needed:
-            return
-        line = np.concatenate(self._waiting, axis=1)
-        step = BATCH * self.hop_length
-        start = 0
-        while line.shape[1] - start >= needed:
-            yield self._spectra(line[:, start : start + needed])
-            start += step
-        self._waiting = [line[:, start:]]
-        self._n_waiting = line.shape[1] - start
+        for block in self._blocks.push(x):
+            yield self._spectra(block)
 
     def rest(self) -> NDArray[np.complex64]:
-        """The spectra of what no batch has had; a signal shorter than a frame is filled with zeros."""
-        line = np.concatenate(self._waiting, axis=1)
-        short = self.n_fft - line.shape[1]
-        return self._spectra(np.pad(line, ((0, 0), (0, short))) if short > 0 else line)
+        """The spectra of what no batch has had; the last frame is filled up with zeros, and is there if all is."""
+        rest = self._blocks.rest()
+        missing = -rest.shape[1] % self.n_fft if rest.shape[1] else self.n_fft
+        return self._spectra(np.pad(rest, ((0, 0), (0, missing))))
 
-    def _spectra(self, line: NDArray[np.float32]) -> NDArray[np.complex64]:
-        frames = np.lib.stride_tricks.sliding_window_view(line, self.n_fft, axis=1)[:, :: self.hop_length]
+    def _spectra(self, x: NDArray[np.float32]) -> NDArray[np.complex64]:
+        frames = x.reshape(len(x), -1, self.n_fft)
         spectra: NDArray[np.complex64] = scipy.fft.rfft(frames * self._window, axis=-1)
         return spectra
 
@@ -84,7 +73,9 @@ class SpectrumMeter:
 
     def __init__(self, sr: int, n_channels: int) -> None:
         self._frames = Frames(sr, n_channels)
-        self.freqs_hz = np.arange(self._frames.n_fft // 2 + 1) * (sr / self._frames.n_fft)
+        self.freqs_hz: NDArray[np.float64] = np.arange(self._frames.n_fft // 2 + 1) * np.float64(
+            sr / self._frames.n_fft
+        )
         self._total = np.zeros(len(self.freqs_hz))
         self._n_frames = 0
 

@@ -19,23 +19,24 @@ OVERSAMPLING = 8
 #: Samples that the interpolator takes on each side.
 HALF = 12
 
-#: Samples that are looked at, or passed over, together.
-_STRETCH = 16
+#: Samples that are looked at, or passed over, together, and the cells after one that its points depend on.
+_CELL = 8
+_REACH = -(-(2 * HALF - 1) // _CELL)
 
 
-def _interpolator() -> NDArray[np.float64]:
+def _interpolator() -> NDArray[np.float32]:
     """(2 * HALF, OVERSAMPLING): Kaiser-windowed sincs at 0/8 ... 7/8 between the two middle samples."""
     fractions = np.arange(OVERSAMPLING) / OVERSAMPLING
     distance = fractions[:, None] - (np.arange(2 * HALF) - (HALF - 1))
     window = np.i0(8.0 * np.sqrt(np.maximum(0.0, 1.0 - (distance / HALF) ** 2))) / np.i0(8.0)
     taps = np.sinc(distance) * window
-    return np.ascontiguousarray((taps / taps.sum(axis=1, keepdims=True)).T)
+    return np.ascontiguousarray((taps / taps.sum(axis=1, keepdims=True)).T, np.float32)
 
 
 TAPS = _interpolator()
 
 #: No point between samples is higher than this times the highest sample around.
-BOUND = float(np.abs(TAPS).sum(axis=0).max()) * (1 + 1e-9)
+BOUND = float(np.abs(TAPS).sum(axis=0).max()) * (1 + 1e-5)
 
 
 class TruePeakMeter:
@@ -43,19 +44,17 @@ class TruePeakMeter:
 
     Parameters
     ----------
-    sr : rate in Hz
     n_channels : number of channels
     """
 
-    def __init__(self, sr: int, n_channels: int) -> None:
-        del sr
+    def __init__(self, n_channels: int) -> None:
         self._history = np.zeros((n_channels, 2 * HALF - 1), np.float32)
         self._peak = 0.0
 
     def update(self, x: NDArray[np.float32]) -> None:
         """(n_channels, n) float32."""
         line = np.concatenate([self._history, x], axis=1)
-        self._peak = max(self._peak, float(highest(line, self._peak)))
+        self._peak = max(self._peak, highest(line, line.view(np.int32), self._peak))
         self._history = line[:, line.shape[1] - (2 * HALF - 1) :]
 
     def finish(self) -> float:
@@ -65,35 +64,50 @@ class TruePeakMeter:
 
 
 @njit(cache=True, nogil=True)
-def between(line: NDArray[np.float32], c: int, i: int, points: NDArray[np.float64]) -> float:
-    """Highest magnitude from sample i + HALF - 1 of channel c up to, not including, the next sample.
-
-    `points` is (OVERSAMPLING,) float64 to work in.
-    """
-    points[:] = 0.0
+def between(line: NDArray[np.float32], c: int, i: int) -> float:
+    """Highest magnitude from sample i + HALF - 1 of channel c up to, not including, the next sample."""
+    p0 = p1 = p2 = p3 = p4 = p5 = p6 = p7 = np.float32(0.0)  # one name per point, so that they stay in a register
     for j in range(2 * HALF):
-        value = float(line[c, i + j])
-        for phase in range(OVERSAMPLING):
-            points[phase] += TAPS[j, phase] * value
-    peak = 0.0
-    for phase in range(OVERSAMPLING):
-        peak = max(peak, abs(points[phase]))
-    return peak
+        value = line[c, i + j]
+        p0 += TAPS[j, 0] * value
+        p1 += TAPS[j, 1] * value
+        p2 += TAPS[j, 2] * value
+        p3 += TAPS[j, 3] * value
+        p4 += TAPS[j, 4] * value
+        p5 += TAPS[j, 5] * value
+        p6 += TAPS[j, 6] * value
+        p7 += TAPS[j, 7] * value
+    return float(max(abs(p0), abs(p1), abs(p2), abs(p3), abs(p4), abs(p5), abs(p6), abs(p7)))
 
 
 @njit(cache=True, nogil=True)
-def highest(line: NDArray[np.float32], known: float) -> float:
-    """Highest magnitude between the samples of `line` that have all their neighbours, if over `known`."""
+def highest(line: NDArray[np.float32], bits: NDArray[np.int32], known: float) -> float:
+    """Highest magnitude between the samples of `line` that have all their neighbours, if over `known`.
+
+    `bits` is the view of `line` as integers: magnitudes of floats compare as their bits do, and the highest of
+    many integers is found many at a time.
+    """
     n_channels, n = line.shape
-    points = np.empty(OVERSAMPLING)
+    n_cells = (n + _CELL - 1) // _CELL
+    cells = np.zeros((n_channels, n_cells + _REACH), np.int32)
+    for c in range(n_channels):
+        for k in range(n_cells):
+            largest = np.int32(0)
+            for i in range(k * _CELL, min((k + 1) * _CELL, n)):
+                largest = max(largest, bits[c, i] & np.int32(0x7FFFFFFF))
+            cells[c, k] = largest
+    magnitudes = cells.view(np.float32)
     peak = known
     for c in range(n_channels):
-        for start in range(0, n - 2 * HALF + 1, _STRETCH):
-            stop = min(start + _STRETCH, n - 2 * HALF + 1)
-            largest = 0.0
-            for i in range(start, stop + 2 * HALF - 1):
-                largest = max(largest, abs(float(line[c, i])))
-            if largest * BOUND > peak:
-                for i in range(start, stop):
-                    peak = max(peak, between(line, c, i, points))
+        for i in range(HALF - 1, n - HALF):
+            if abs(line[c, i]) > peak:
+                peak = float(abs(line[c, i]))
+    for c in range(n_channels):
+        for k in range(n_cells):
+            around = magnitudes[c, k]
+            for j in range(1, _REACH + 1):
+                around = max(around, magnitudes[c, k + j])
+            if around * BOUND > peak:
+                for i in range(k * _CELL, min((k + 1) * _CELL, n - 2 * HALF + 1)):
+                    peak = max(peak, between(line, c, i))
     return peak

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from corpusdiff.dsp.blocks import Blocks
 from corpusdiff.dsp.dither import quantize
-from corpusdiff.encode.blocks import Blocks
 from corpusdiff.encode.lossless import (
     FLAC_MAX_CHANNELS,
     FLAC_MAX_SR,

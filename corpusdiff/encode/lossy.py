@@ -15,7 +15,7 @@ import av
 import numpy as np
 import soundfile as sf
 
-from corpusdiff.encode.blocks import Blocks
+from corpusdiff.dsp.blocks import Blocks
 from corpusdiff.encode.ogg import with_fixed_serial
 from corpusdiff.errors import TrackError
 from corpusdiff.stages.base import Audio

@@ -73,6 +73,8 @@ class FrameGain:
 
     def _moved(self, frames: Audio) -> Audio:
         """`frames` is (n_channels, n_frames, n) float32."""
-        precise = frames.astype(np.float64)  # first: a mean that converts on the way sums by NumPy's buffer, not by frame
+        precise = frames.astype(
+            np.float64
+        )  # first: a mean that converts on the way sums by NumPy's buffer, not by frame
         deviation = precise - precise.mean(axis=2, keepdims=True)
         return frames + ((deviation_factor(self.k, self.steps) - 1.0) * self.mix * deviation).astype(np.float32)

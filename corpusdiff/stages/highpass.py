@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
 
+from corpusdiff.dsp.filters import butterworth_highpass, filter_sections
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import finite, in_range, whole
@@ -42,15 +42,13 @@ class Highpass:
         return 0
 
     def initial_state(self, sig: Signal) -> State:
-        """(n_sections, n_channels, 2) float64 zeros. Raises ParameterError for a cut-off over half the rate."""
-        return np.zeros((len(self._sections(sig)), sig.n_channels, 2))
+        """(n_channels, n_sections, 2) float64 zeros."""
+        return np.zeros((sig.n_channels, len(self._sections(sig)), 2))
 
     def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
         """Filter in float64."""
-        if x.shape[1] == 0:
-            return x, state
-        y, state = sosfilt(self._sections(sig), x.astype(np.float64), axis=1, zi=state)
-        return y.astype(np.float32), state
+        state = state.copy()
+        return filter_sections(np.ascontiguousarray(x), self._sections(sig), state), state
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """Nothing is left."""
@@ -64,5 +62,4 @@ class Highpass:
 def _sections(cutoff_hz: float, order: int, sr: int) -> NDArray[np.float64]:
     if cutoff_hz >= sr / 2:
         raise ParameterError("cutoff_hz", f"{cutoff_hz:g} Hz is not under half of {sr} Hz; lower it")
-    sections: NDArray[np.float64] = butter(order, cutoff_hz, "highpass", fs=sr, output="sos")
-    return sections
+    return butterworth_highpass(cutoff_hz, order, sr)

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.law import rho_for_tau
-from corpusdiff.dsp.truepeak import BOUND, HALF, OVERSAMPLING, between
+from corpusdiff.dsp.truepeak import BOUND, HALF, between
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import in_range
@@ -98,7 +98,7 @@ class Limiter:
 
 
 @njit(cache=True, nogil=True)
-def _demand(line: Audio, i: int, ceiling: float, points: NDArray[np.float64]) -> int:
+def _demand(line: Audio, i: int, ceiling: float) -> int:
     """Reduction that the interval after sample i + HALF - 1 needs, in units."""
     peak = 0.0
     for c in range(line.shape[0]):
@@ -106,7 +106,7 @@ def _demand(line: Audio, i: int, ceiling: float, points: NDArray[np.float64]) ->
         for j in range(i, i + 2 * HALF):
             largest = max(largest, abs(float(line[c, j])))
         if largest * BOUND > ceiling:
-            peak = max(peak, between(line, c, i, points))
+            peak = max(peak, between(line, c, i))
     if peak <= ceiling:
         return 0
     return int(np.ceil((1.0 - ceiling / peak) / _UNIT))
@@ -125,11 +125,10 @@ def _reduce(
     """Gains of the samples that leave; the rings and numbers move along."""
     ahead = demands.size
     n = gain.size
-    points = np.empty(OVERSAMPLING)
     first = line.shape[1] - n - 2 * HALF + 1  # the interval that the first new sample completes
     for i in range(n):
         at = int(numbers[3])
-        needed = _demand(line, first + i, ceiling, points)
+        needed = _demand(line, first + i, ceiling)
         here = max(needed, numbers[2])  # an interval binds the samples at both of its ends
         numbers[2] = needed
         demands[at] = 0

@@ -26,11 +26,17 @@ def available() -> tuple[str, ...]:
 
 
 def stage_class(name: str) -> type:
-    """The class of that name. Raises ParameterError."""
+    """The class of that name. Raises ParameterError for a name that is unknown or whose package cannot be loaded."""
     if name not in _points():
         near = _near(name, _points())
         raise ParameterError("stage", f"no stage {name!r}; there are {', '.join(_points())}{near}")
-    found: type = _points()[name].load()
+    point = _points()[name]
+    try:
+        found: type = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ParameterError(
+            "stage", f"{name!r} is registered as {point.value}, which cannot be loaded: {error}"
+        ) from error
     return found
 
 

@@ -8,6 +8,7 @@ the exact identity.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -132,18 +133,16 @@ class _Change:
 
     def __call__(self, spectra: stft.Frames) -> stft.Frames | None:
         power = _mean_power(spectra)
-        total: Bins | None = None
+        factors: list[Bins] = []
         states = []
         for part, before in zip(self._parts, self.states, strict=True):
-            if total is not None:
-                power = power * np.square(mixed)
             gain, after = part.gains(power, before, self._sig)
             states.append(after)
-            mixed = 1 + np.float32(part.mix) * (gain - 1)
-            total = mixed if total is None else total * mixed
+            factors.append(1 + np.float32(part.mix) * (gain - 1))
+            if len(factors) < len(self._parts):
+                power = power * np.square(factors[-1])
         self.states = tuple(states)
-        assert total is not None
-        change = total - 1
+        change = reduce(np.multiply, factors) - 1
         return spectra * change if change.any() else None
 
 
@@ -158,4 +157,4 @@ def _mean_power(spectra: stft.Frames) -> Bins:
 
 def bin_frequencies(n_fft: int, sr: int) -> NDArray[np.float64]:
     """(n_fft // 2 + 1,) Hz."""
-    return np.arange(n_fft // 2 + 1) * (sr / n_fft)
+    return np.arange(n_fft // 2 + 1, dtype=np.float64) * (sr / n_fft)

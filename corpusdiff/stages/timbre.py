@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from corpusdiff.dsp.law import rho, rho_for_tau
+from corpusdiff.dsp.law import deviation_factor, follow_step, rho_for_tau
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages.base import Signal, Spectrum, State
-from corpusdiff.stages.checks import at_least, in_range
+from corpusdiff.stages.checks import at_least, caps, in_range
 from corpusdiff.stages.spectral import Bins, Spectral, bin_frequencies
 from corpusdiff.units import power_to_db
 
@@ -20,13 +22,6 @@ MODES = ("flat", "frame", "running", "profile")
 
 #: Over this many dB the boost of nearly empty bins fades out.
 _FADE_DB = 12.0
-
-
-class _State(NamedTuple):
-    """The running long-term power, (n_bins,) float64, not yet corrected for its start, and its weight."""
-
-    power: NDArray[np.float64]
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,8 @@ class Timbre(Spectral):
         the running long-term one. ``flat`` and ``profile``: the track's long-term spectrum (from the first pass,
         else running), and a constant or `profile`
     k, steps : the law's; k per step, at least -1
-    profile : [hz, db] pairs of a reference spectrum, rising in frequency; only for mode ``profile``
+    profile : reference spectrum for mode ``profile``: [hz, db] pairs, rising in frequency, or the path of a JSON
+        file ``{"freqs_hz": [...], "power_db": [...]}``, which is read at once and becomes the pairs
     low_hz, high_hz : band that is changed; None for up to half the rate
     smooth_hz : width of the smoothing along frequency
     floor_db : bins so far under the strongest are empty (a rate that was raised, say) and get no boost
@@ -56,7 +52,7 @@ class Timbre(Spectral):
     mode: str = "flat"
     k: float = -0.1
     steps: int = 5
-    profile: list[list[float]] | None = None
+    profile: list[list[float]] | str | None = None
     low_hz: float = 80.0
     high_hz: float | None = None
     smooth_hz: float = 300.0
@@ -70,32 +66,30 @@ class Timbre(Spectral):
 
     def __post_init__(self) -> None:
         self._check_frames()
-        rho(self.k)
+        deviation_factor(self.k, self.steps)
         if self.mode not in MODES:
             raise ParameterError("mode", f"got {self.mode!r}; give one of {', '.join(MODES)}")
-        self._check_profile()
-        at_least("steps", self.steps, 0)
+        self._take_profile()
         at_least("low_hz", self.low_hz, 0)
-        at_least("high_hz", self.high_hz or self.low_hz, self.low_hz)
+        at_least("high_hz", self.low_hz if self.high_hz is None else self.high_hz, self.low_hz)
         at_least("smooth_hz", self.smooth_hz, 0)
         at_least("floor_db", self.floor_db, 0)
         at_least("tau_s", self.tau_s, 0)
-        at_least("max_boost_db", self.max_boost_db, 0)
-        at_least("max_cut_db", self.max_cut_db, 0)
+        caps(self.max_boost_db, self.max_cut_db)
         in_range("mix", self.mix, 0, 1)
 
-    def _check_profile(self) -> None:
+    def _take_profile(self) -> None:
         if (self.mode == "profile") != (self.profile is not None):
             raise ParameterError("profile", 'goes with mode = "profile": give both or neither')
+        if isinstance(self.profile, str):
+            object.__setattr__(self, "profile", _read_profile(self.profile))
         if self.profile is not None:
-            pairs = np.asarray(self.profile, np.float64)
-            if pairs.ndim != 2 or pairs.shape[1] != 2 or not (np.diff(pairs[:, 0]) > 0).all():
-                raise ParameterError("profile", "expected [[hz, db], ...] with rising frequencies")
+            _check_pairs(self.profile)
 
     def initial_gain_state(self, sig: Signal) -> State:
-        """No spectrum yet."""
+        """The running long-term power, (n_bins,) float64: none yet. Raises ParameterError for an empty band."""
         self._band(sig)
-        return _State(np.zeros(self.n_fft // 2 + 1), 0.0)
+        return np.zeros(self.n_fft // 2 + 1)
 
     def gains(self, power: Bins, state: State, sig: Signal) -> tuple[Bins, State]:
         """See the class."""
@@ -108,7 +102,7 @@ class Timbre(Spectral):
         if sig.measured is not None:
             measured = sig.measured.spectrum.at(bin_frequencies(self.n_fft, sig.sr))[None]
             gain = self._moved(self._smooth(measured, sig), reference, sig)
-            return np.broadcast_to(gain, power.shape), state
+            return gain, state
         long_term, state = self._running(power, state, sig)
         return self._moved(long_term, reference, sig), state
 
@@ -117,11 +111,11 @@ class Timbre(Spectral):
         low, high = self._band(sig)
         deviation = L[:, low:high] if R is None else L[:, low:high] - R[:, low:high]
         gain_db = np.zeros_like(L)
-        scale = rho(self.k) ** self.steps - 1.0
+        scale = deviation_factor(self.k, self.steps) - 1.0
         gain_db[:, low:high] = scale * (deviation - deviation.mean(axis=1, keepdims=True))
         np.clip(gain_db, -self.max_cut_db, self.max_boost_db, out=gain_db)
-        above = (L - L.max(axis=1, keepdims=True) + self.floor_db) / _FADE_DB
-        gain_db[gain_db > 0] *= np.clip(above, 0.0, 1.0)[gain_db > 0]
+        above = np.clip((L - L.max(axis=1, keepdims=True) + self.floor_db) / _FADE_DB, 0.0, 1.0)
+        np.multiply(gain_db, above, out=gain_db, where=gain_db > 0)
         return np.exp(gain_db * _NEPER_PER_DB).astype(np.float32)
 
     def _smooth(self, level_db: NDArray[np.float64], sig: Signal) -> NDArray[np.float64]:
@@ -129,14 +123,13 @@ class Timbre(Spectral):
         half = int(self.smooth_hz * self.n_fft / sig.sr / 2)
         return _moving_mean(level_db, half) if half else level_db
 
-    def _running(self, power: Bins, state: _State, sig: Signal) -> tuple[NDArray[np.float64], _State]:
-        """Smoothed long-term level after each frame, in dB: the law's follower, its start corrected."""
-        r = rho_for_tau(self.tau_s, self.hop_length / sig.sr)
-        long_term, total, weight = _long_term(power, state.power, state.weight, r)
-        return self._smooth(power_to_db(long_term), sig), _State(total, weight)
+    def _running(self, power: Bins, state: State, sig: Signal) -> tuple[NDArray[np.float64], State]:
+        """Smoothed long-term level in dB after each frame; too low at first, by a common factor without effect."""
+        long_term = _follow(power, state, rho_for_tau(self.tau_s, self.hop_length / sig.sr))
+        return self._smooth(power_to_db(long_term), sig), long_term[-1].copy()
 
     def _profile_at(self, sig: Signal) -> NDArray[np.float64]:
-        pairs = np.asarray(self.profile, np.float64)
+        pairs = np.array(self.profile, np.float64)
         spectrum = Spectrum(pairs[:, 0], pairs[:, 1])
         return self._smooth(spectrum.at(bin_frequencies(self.n_fft, sig.sr))[None], sig)
 
@@ -148,6 +141,25 @@ class Timbre(Spectral):
         if high <= low:
             raise ParameterError("low_hz", f"got {self.low_hz:g}; no bin of a {sig.sr} Hz track lies in the band")
         return low, high
+
+
+def _read_profile(path: str) -> list[list[float]]:
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        return [[float(hz), float(db)] for hz, db in zip(document["freqs_hz"], document["power_db"], strict=True)]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ParameterError(
+            "profile", f'{path}: expected a JSON file {{"freqs_hz": [...], "power_db": [...]}}: {error!r}'
+        ) from error
+
+
+def _check_pairs(profile: object) -> None:
+    try:
+        pairs = np.array(profile, np.float64)
+    except (ValueError, TypeError) as error:
+        raise ParameterError("profile", f"expected [[hz, db], ...]: {error}") from error
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all() or not (np.diff(pairs[:, 0]) > 0).all():
+        raise ParameterError("profile", "expected [[hz, db], ...], finite, with rising frequencies")
 
 
 _NEPER_PER_DB = np.log(10.0) / 20.0
@@ -172,16 +184,13 @@ def _moving_mean(x: NDArray[np.float64], half: int) -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True)
-def _long_term(
-    power: Bins, total: NDArray[np.float64], weight: float, r: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Weighted mean power after each frame; the weights fall by `r` per frame of age and add up to one."""
+def _follow(power: Bins, start: NDArray[np.float64], r: float) -> NDArray[np.float64]:
+    """The law toward each frame's power, bin by bin: (n_frames, n_bins) float64 after each frame."""
     n_frames, n_bins = power.shape
-    means = np.empty((n_frames, n_bins))
-    total = total.copy()
+    followed = np.empty((n_frames, n_bins))
+    before = start
     for i in range(n_frames):
-        weight = r * weight + (1.0 - r)
         for j in range(n_bins):
-            total[j] = r * total[j] + (1.0 - r) * power[i, j]
-            means[i, j] = total[j] / weight
-    return means, total, weight
+            followed[i, j] = follow_step(before[j], power[i, j], r, r)
+        before = followed[i]
+    return followed

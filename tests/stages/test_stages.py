@@ -19,6 +19,7 @@ CASES = [
     ("level", {}),
     ("level", {"reference_dbfs": -20.0, "tau_s": 0.05, "release_s": 0.3, "mix": 0.5}),
     ("level", {"k": 0.05, "steps": 3}),
+    ("level", {"reference_lufs": -23.0}),
     ("frame-gain", {}),
     ("frame-gain", {"k": -0.5, "steps": 2, "frame_length": 77}),
     ("timbre", {"mode": "flat"}),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-
-from corpusdiff.stages.base import Audio
+from numpy.typing import NDArray
 
 
 class Blocks:
@@ -22,7 +21,7 @@ class Blocks:
         self._held = np.empty((n_channels, size), np.float32)
         self._n_held = 0
 
-    def push(self, x: Audio) -> Iterator[Audio]:
+    def push(self, x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """Every block that `x` (n_channels, n) completes; each is valid only until the next is asked for."""
         size = self._held.shape[1]
         start = 0
@@ -39,6 +38,6 @@ class Blocks:
                 self._n_held = 0
                 yield self._held
 
-    def rest(self) -> Audio:
+    def rest(self) -> NDArray[np.float32]:
         """(n_channels, fewer than size): what is left."""
         return self._held[:, : self._n_held]
