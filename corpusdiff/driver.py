@@ -15,6 +15,7 @@ from corpusdiff.describe import estimated_bytes, nothing_in
 from corpusdiff.display import Display, Monitor, open_display, report_json
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.events import EventLog
+from corpusdiff.isolate import close_children
 from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job
 from corpusdiff.manifests import open_manifest
@@ -130,7 +131,10 @@ def execute(request: RunRequest) -> int:
     if request.mode == "fresh":
         _erase(objects)
     with open_display(as_json=request.as_json) as display:
-        return _Run(request, job, manifest, objects, display).to_end()
+        try:
+            return _Run(request, job, manifest, objects, display).to_end()
+        finally:
+            close_children()
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 from corpusdiff.encode import Encoder, open_encoder
 from corpusdiff.errors import ParameterError, TrackError
 from corpusdiff.job import Job, LoudnessSpec
-from corpusdiff.metrics import ChangeMeter, Meter, Volume, VolumeMeter
+from corpusdiff.metrics import ChangeMeter, Volume, VolumeMeter
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Signal, run_blocks
 from corpusdiff.stages.chain import Chain
@@ -100,12 +100,13 @@ def finish_track(
             volume = _shape(shaped_blocks, shaped, signal)
             gain = Gain() if spec is None else loudness_gain(volume.loudness_lufs, volume.true_peak_dbtp, spec)
             final = _leveled(shaped, gain, signal, spec)
-            meter = Meter(signal.sr, signal.n_channels, None if gain.limiting_db else volume.after(gain.db))
-            outputs, change = _encode(row_id, audio, final, meter, signal, context, sinks)
+            known = None if gain.limiting_db else volume.after(gain.db)
+            meter = ChangeMeter(signal.sr, signal.n_channels, known)
+            outputs = _encode(row_id, audio, final, meter, signal, context, sinks)
     except ParameterError as error:
         raise TrackError("unsupported", f"the job does not fit a track of {signal.sr} Hz: {error}") from error
-    found = meter.finish()
-    metrics = {f"out_{name}": value for name, value in found.metrics.items()} | change.finish()
+    found, change = meter.finish()
+    metrics = {f"out_{name}": value for name, value in found.metrics.items()} | change
     metrics |= {"gain_db": gain.db, "limiter_db": gain.limiting_db, "encoded_bytes": float(outputs[0]["bytes"])}
     texts = {f"out_{name}": value for name, value in found.texts.items()}
     return metrics, texts | {"gain_bounded_by": gain.bounded_by}, outputs
@@ -132,21 +133,19 @@ def _encode(
     row_id: str,
     audio: AudioSpool,
     final: Iterator[Audio],
-    meter: Meter,
+    meter: ChangeMeter,
     signal: Signal,
     context: TrackContext,
     sinks: Sinks,
-) -> tuple[list[dict[str, Any]], ChangeMeter]:
-    """Measure and encode the final audio, block by block."""
-    change = ChangeMeter(signal.sr)
+) -> list[dict[str, Any]]:
+    """Measure and encode the final audio, block by block; what `tracks` says of each output."""
     streams: list[list[list[int]]] = [[] for _ in context.job.outputs]
     encoders: list[Encoder] = [
         open_encoder(output, signal.sr, signal.n_channels, context.chunk, row_id, sinks.sink(chunks))
         for output, chunks in zip(context.job.outputs, streams, strict=True)
     ]
     for before, after in zip(audio.blocks(BLOCK), final, strict=True):
-        meter.update(after)
-        change.update(before, after)
+        meter.update(before, after)
         for encoder in encoders:
             encoder.write(after)
     outputs: list[dict[str, Any]] = []
@@ -154,7 +153,7 @@ def _encode(
         encoded = encoder.close()
         place = {"name": output.name, "size": encoded.size, "delay": encoded.delay, "bytes": encoded.n_bytes}
         outputs.append({**place, "chunks": chunks})
-    return outputs, change
+    return outputs
 
 
 def rechunked(blocks: Iterable[Audio], size: int) -> Iterator[Audio]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from corpusdiff.dsp.levels import LevelMeter, snr_and_speech, usual_levels
 from corpusdiff.dsp.loudness import LoudnessMeter
-from corpusdiff.dsp.spectrum import Frames, SpectrumMeter, bandwidth_hz, centroid_hz, mean_power
+from corpusdiff.dsp.spectrum import SpectrumMeter, bandwidth_hz, centroid_hz
 from corpusdiff.dsp.truepeak import TruePeakMeter
 from corpusdiff.stages.base import Audio, Measured, Spectrum
 from corpusdiff.units import amplitude_to_db, power_to_db
@@ -156,18 +156,22 @@ class Meter:
         self._spectrum = SpectrumMeter(sr, n_channels)
         self._volume = VolumeMeter(sr, n_channels) if volume is None else volume
 
-    def update(self, x: Audio) -> None:
-        """(n_channels, n) float32."""
+    def update(self, x: Audio) -> list[NDArray[np.float32]]:
+        """(n_channels, n) float32 in; the power spectra that it completed, for whoever needs them too."""
         self._levels.update(x)
-        self._spectrum.update(x)
         if isinstance(self._volume, VolumeMeter):
             self._volume.update(x)
+        return self._spectrum.update(x)
+
+    def flush(self) -> NDArray[np.float32]:
+        """The power spectra of the end. Nothing may come afterwards."""
+        return self._spectrum.finish()
 
     def finish(self) -> Measurement:
-        """The metrics of all that came."""
+        """The metrics of all that came, once flushed."""
         levels = self._levels.levels_dbfs()
         volume = self._volume.finish() if isinstance(self._volume, VolumeMeter) else self._volume
-        power = self._spectrum.finish()
+        power = self._spectrum.mean()
         freqs_hz = self._spectrum.freqs_hz
         snr_db, speech_ratio = snr_and_speech(levels)
         metrics = {
@@ -190,44 +194,47 @@ class Meter:
 
 
 class ChangeMeter:
-    """How far the output is from the input, sample by sample and spectrum by spectrum.
+    """The metrics of an output, and how far it is from the input, sample by sample and spectrum by spectrum.
 
     Parameters
     ----------
     sr : rate in Hz
+    n_channels : number of channels
+    volume : of the output, where it is known already
     """
 
-    def __init__(self, sr: int) -> None:
-        self._before = Frames(sr, 1)
-        self._after = Frames(sr, 1)
-        self._distances: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    def __init__(self, sr: int, n_channels: int, volume: Volume | None = None) -> None:
+        self._before = SpectrumMeter(sr, n_channels)
+        self._after = Meter(sr, n_channels, volume)
+        self._energies: list[NDArray[np.float32]] = []
+        self._distances: list[NDArray[np.float32]] = []
         self._dots = np.zeros(3)
 
     def update(self, before: Audio, after: Audio) -> None:
         """Two aligned blocks (n_channels, n) float32."""
-        x, y = _mono(before), _mono(after)
-        add_products(x[0], y[0], self._dots)
-        for spectra in zip(self._before.push(x), self._after.push(y), strict=True):
-            self._add(*spectra)
+        add_products(before, after, self._dots)
+        for powers in zip(self._before.update(before), self._after.update(after), strict=True):
+            self._add(*powers)
 
-    def finish(self) -> dict[str, float]:
-        """``lsd_db`` and ``si_sdr_db``; NaN where there is nothing to compare."""
-        self._add(self._before.rest(), self._after.rest())
-        energy = np.concatenate([energy for energy, _ in self._distances])
-        sums = np.concatenate([distances for _, distances in self._distances])
+    def finish(self) -> tuple[Measurement, dict[str, float]]:
+        """What the output is like; and ``lsd_db`` and ``si_sdr_db``, NaN where there is nothing to compare."""
+        self._add(self._before.finish(), self._after.flush())
+        energy = np.concatenate(self._energies)
         active = energy > energy.max() * 10 ** (-_ACTIVE_DB / 10)
-        lsd_db = float(sums[active].mean()) if active.any() else float("nan")
-        return {"lsd_db": lsd_db, "si_sdr_db": si_sdr_db(*self._dots)}
+        lsd_db = float(np.concatenate(self._distances)[active].mean()) if active.any() else float("nan")
+        return self._after.finish(), {"lsd_db": lsd_db, "si_sdr_db": si_sdr_db(*self._dots)}
 
-    def _add(self, before: NDArray[np.complex64], after: NDArray[np.complex64]) -> None:
-        p, q = mean_power(before), mean_power(after)
-        floor = 10 ** (-_DEPTH_DB / 10)
-        level_p = np.log(np.maximum(p, p.max(axis=1, keepdims=True) * floor) + 1e-20)
-        level_q = np.log(np.maximum(q, q.max(axis=1, keepdims=True) * floor) + 1e-20)
-        difference = level_q - level_p
+    def _add(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> None:
+        difference = _depth_limited(after) - _depth_limited(before)
         difference -= difference.mean(axis=1, keepdims=True)  # the level is told by other columns
-        distance = np.sqrt(np.square(difference).mean(axis=1)) * (10 / np.log(10))
-        self._distances.append((p.sum(axis=1), distance))
+        self._energies.append(before.sum(axis=1))
+        self._distances.append(np.sqrt(np.square(difference).mean(axis=1)) * np.float32(10 / np.log(10)))
+
+
+def _depth_limited(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log power of frames, nothing lower than `_DEPTH_DB` under its frame's strongest bin."""
+    floor = power.max(axis=1, keepdims=True) * np.float32(10 ** (-_DEPTH_DB / 10)) + np.float32(1e-20)
+    return np.log(np.maximum(power, floor))
 
 
 def si_sdr_db(xx: float, yy: float, xy: float) -> float:
@@ -245,21 +252,14 @@ def si_sdr_db(xx: float, yy: float, xy: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def add_products(x: NDArray[np.float32], y: NDArray[np.float32], sums: NDArray[np.float64]) -> None:
-    """Add the sums of x^2, y^2 and xy, sample by sample."""
+def add_products(x: Audio, y: Audio, sums: NDArray[np.float64]) -> None:
+    """Add the sums of x^2, y^2 and xy over all channels, sample by sample."""
+    n_channels, n = x.shape
     xx, yy, xy = sums[0], sums[1], sums[2]
-    for i in range(x.size):
-        a, b = float(x[i]), float(y[i])
-        xx += a * a
-        yy += b * b
-        xy += a * b
+    for i in range(n):
+        for c in range(n_channels):
+            a, b = float(x[c, i]), float(y[c, i])
+            xx += a * a
+            yy += b * b
+            xy += a * b
     sums[0], sums[1], sums[2] = xx, yy, xy
-
-
-def _mono(x: Audio) -> Audio:
-    if len(x) == 1:
-        return x
-    total = x[0]
-    for channel in x[1:]:
-        total = total + channel
-    return (total / np.float32(len(x)))[None]

@@ -75,6 +75,7 @@ class _Take:
 
     def measure(self) -> tuple[Measurement, Measured]:
         """What was found at the source's rate, and what stages may know: the level is that of their input."""
+        self._source.flush()
         source = self._source.finish()
         level_dbfs, peak_level_dbfs = usual_levels(self._input.levels_dbfs())
         return source, replace(source.measured, level_dbfs=level_dbfs, peak_level_dbfs=peak_level_dbfs)

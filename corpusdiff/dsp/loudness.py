@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.filters import power_response
+from corpusdiff.dsp.levels import ranked
 from corpusdiff.units import POWER_FLOOR, db_to_power, power_to_db
 
 #: Of the mean square of K-weighted channels, in LUFS.
@@ -143,8 +144,8 @@ def loudness_range(windows: NDArray[np.float64]) -> float:
     if not len(loud):
         return float("nan")
     loud = loud[loud > loud.mean() * db_to_power(_RANGE_GATE_LU)]
-    low, high = np.quantile(to_lufs(loud), [0.1, 0.95])
-    return float(high - low)
+    levels = to_lufs(np.sort(loud))
+    return ranked(levels, 0.95) - ranked(levels, 0.1)
 
 
 def moving_sum(values: NDArray[np.float64], n: int) -> NDArray[np.float64]:

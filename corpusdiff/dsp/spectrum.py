@@ -79,19 +79,23 @@ class SpectrumMeter:
         self._total = np.zeros(len(self.freqs_hz))
         self._n_frames = 0
 
-    def update(self, x: NDArray[np.float32]) -> None:
-        """(n_channels, n) float32."""
-        for spectra in self._frames.push(x):
-            self._add(spectra)
+    def update(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """(n_channels, n) float32 in; the (n_frames, n_bins) powers of the batches that it completed."""
+        return [self._add(spectra) for spectra in self._frames.push(x)]
 
-    def finish(self) -> NDArray[np.float64]:
-        """(n_bins,) mean power."""
-        self._add(self._frames.rest())
+    def finish(self) -> NDArray[np.float32]:
+        """The powers of what no batch has had. Nothing may come afterwards."""
+        return self._add(self._frames.rest())
+
+    def mean(self) -> NDArray[np.float64]:
+        """(n_bins,) mean power, once finished."""
         return self._total / self._n_frames
 
-    def _add(self, spectra: NDArray[np.complex64]) -> None:
-        self._total += mean_power(spectra).sum(axis=0, dtype=np.float64)
-        self._n_frames += spectra.shape[1]
+    def _add(self, spectra: NDArray[np.complex64]) -> NDArray[np.float32]:
+        power = mean_power(spectra)
+        self._total += power.sum(axis=0, dtype=np.float64)
+        self._n_frames += len(power)
+        return power
 
 
 def bandwidth_hz(freqs_hz: NDArray[np.float64], power: NDArray[np.float64]) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpusdiff.dsp import stft
+from corpusdiff.dsp.spectrum import mean_power
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import whole
@@ -30,6 +31,10 @@ class SpectralGain(Protocol):
     n_fft: int
     hop_length: int
     mix: float
+
+    def is_fixed(self, sig: Signal) -> bool:
+        """Whether the gains depend on neither the frame nor the state."""
+        ...
 
     def initial_gain_state(self, sig: Signal) -> State:
         """State before the first frame."""
@@ -109,6 +114,10 @@ class Spectral:
         """See `Fused`."""
         return self._alone().flush(state, sig)
 
+    def is_fixed(self, sig: Signal) -> bool:
+        """Whether the gains depend on neither the frame nor the state; a stage that knows so may say so."""
+        return False
+
     def _alone(self) -> Fused:
         return Fused((self,))  # type: ignore[arg-type]  # a subclass has the gains
 
@@ -130,9 +139,15 @@ class _Change:
         self._parts = parts
         self.states = states
         self._sig = sig
+        self._fixed: Bins | None = None
+        if all(part.is_fixed(sig) for part in parts):
+            self._fixed = self._change(np.zeros((1, parts[0].n_fft // 2 + 1), np.float32))
 
     def __call__(self, spectra: stft.Frames) -> stft.Frames | None:
-        power = _mean_power(spectra)
+        change = self._change(mean_power(spectra)) if self._fixed is None else self._fixed
+        return spectra * change if change.any() else None
+
+    def _change(self, power: Bins) -> Bins:
         factors: list[Bins] = []
         states = []
         for part, before in zip(self._parts, self.states, strict=True):
@@ -142,17 +157,7 @@ class _Change:
             if len(factors) < len(self._parts):
                 power = power * np.square(factors[-1])
         self.states = tuple(states)
-        change = reduce(np.multiply, factors) - 1
-        return spectra * change if change.any() else None
-
-
-def _mean_power(spectra: stft.Frames) -> Bins:
-    """(n_frames, n_bins) float32: mean over the channels."""
-    power = np.square(spectra.real) + np.square(spectra.imag)
-    total = power[0]
-    for channel in power[1:]:
-        total = total + channel
-    return total / np.float32(len(power))
+        return reduce(np.multiply, factors) - 1
 
 
 def bin_frequencies(n_fft: int, sr: int) -> NDArray[np.float64]:

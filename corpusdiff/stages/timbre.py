@@ -91,6 +91,10 @@ class Timbre(Spectral):
         self._band(sig)
         return np.zeros(self.n_fft // 2 + 1)
 
+    def is_fixed(self, sig: Signal) -> bool:
+        """The long-term spectrum is known."""
+        return self.mode in {"flat", "profile"} and sig.measured is not None
+
     def gains(self, power: Bins, state: State, sig: Signal) -> tuple[Bins, State]:
         """See the class."""
         if self.mode == "frame":
