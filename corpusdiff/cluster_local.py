@@ -18,6 +18,7 @@ import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Status
 
+from corpusdiff.errors import CorpusdiffError
 from corpusdiff.runner import Notify
 
 #: Dask's settings that exactly-once accounting and child processes need.
@@ -43,6 +44,9 @@ _TOLD_BY_US = ("marked as failed because", "Restarting worker", "be recomputed e
 
 #: Longest wait for a worker that is starting when the cluster ends, in seconds.
 _START_S = 5.0
+
+#: How often the start of the workers is tried.
+_STARTS = 3
 
 
 class OwnCluster:
@@ -72,16 +76,7 @@ class OwnCluster:
         # The loop's thread starts the workers, and they inherit what it blocks: the terminal's Ctrl-C goes
         # to every process in the foreground, and a batch system's SIGTERM too, but the driver alone decides.
         with _signals_blocked():
-            self._cluster = LocalCluster(
-                n_workers=self._n_workers,
-                threads_per_worker=1,
-                processes=True,
-                # None would still serve pages, at port 8787; ":0" would do so on every interface.
-                dashboard_address="127.0.0.1:0",
-                local_directory=self._folder,
-                memory_limit=0,  # nothing to spill, and a paused worker would look like a hang
-                env=ONE_THREAD,
-            )
+            self._cluster = self._started()
             self._client = Client(self._cluster, set_as_default=False)
         if has_bokeh:
             dashboard = f"dashboard at {self._cluster.dashboard_link}"
@@ -89,6 +84,29 @@ class OwnCluster:
             dashboard = "no dashboard: it needs pip install 'corpusdiff[dashboard]'"
         self._notify(f"{self._n_workers} workers on this machine, {dashboard}")
         return self._client
+
+    def _started(self) -> LocalCluster:
+        """A new cluster with all its workers. One that dies while it starts takes the others with it."""
+        for tries_left in reversed(range(_STARTS)):
+            try:
+                return LocalCluster(
+                    n_workers=self._n_workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    # None would still serve pages, at port 8787; ":0" would do so on every interface.
+                    dashboard_address="127.0.0.1:0",
+                    local_directory=self._folder,
+                    memory_limit=0,  # nothing to spill, and a paused worker would look like a hang
+                    env=ONE_THREAD,
+                )
+            except (RuntimeError, OSError) as error:
+                if not tries_left:
+                    raise CorpusdiffError(
+                        f"the workers did not start, {_STARTS} times: {error.__cause__ or error}. Look at the memory "
+                        "and the limits of this machine, try fewer --workers, or --cluster none"
+                    ) from error
+                self._notify("a worker died as it started: starting the workers again")
+        raise AssertionError("not reached")
 
     def close(self, *, kill: bool) -> None:
         """End the workers; with `kill` at once, whatever they do."""

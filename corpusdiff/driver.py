@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from corpusdiff.cluster import connect
 from corpusdiff.describe import estimated_bytes, nothing_in
@@ -39,9 +40,10 @@ from corpusdiff.store.commit import committed
 from corpusdiff.store.finalise import finalise
 from corpusdiff.store.generations import plan_key, read_plans
 from corpusdiff.store.objects import LocalObjects, open_objects
-from corpusdiff.store.read import Corpus
-from corpusdiff.store.read import open as open_corpus
 from corpusdiff.store.record import RecordHeader
+
+if TYPE_CHECKING:
+    from corpusdiff.store.read import Corpus
 
 #: Exit code of a run that finished with more failed tracks than allowed.
 TOO_MANY_FAILED = 3
@@ -119,6 +121,8 @@ def run(
 
     Raises CorpusdiffError where the run fails; failed tracks are rows of the corpus.
     """
+    from corpusdiff.store.read import open as open_corpus  # loads zarr, which a run has no need of
+
     execute(RunRequest(source, out, job=job, sets=sets, cluster=cluster, workers=workers, mode=mode))
     return open_corpus(out)
 
@@ -153,8 +157,8 @@ class _Run:
 
     def to_end(self) -> int:
         """Bring the corpus to where the request wants it."""
-        plans = self._begin()
-        with self.stop.on_signals():
+        with self.stop.on_signals(drain=False):
+            plans = self._begin()
             self._process(plans[-1])
             if self.request.mode in {"update", "retry-failed"}:
                 plans = self._extend(plans)
@@ -258,7 +262,11 @@ class _Run:
             notify=self.display.note,
         )
         try:
-            with where as runner, closing(runner.run(tasks, monitor.on_progress, self.stop)) as reports:
+            with (
+                self.stop.on_signals(),
+                where as runner,
+                closing(runner.run(tasks, monitor.on_progress, self.stop)) as reports,
+            ):
                 for report in stop_when_most_fail(reports, plan.n_tracks):
                     monitor.on_report(report)
                     self.events.write("shard", **report_json(report))

@@ -14,9 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 import psutil
@@ -26,8 +25,8 @@ from corpusdiff.manifests.base import Track
 from corpusdiff.pipe import Pipe, PipeClosed
 from corpusdiff.shards import RunOptions
 
-#: Fewer headers than this are read sooner by one child than further ones start.
-_PROBES_WORTH_CHILDREN = 2000
+#: Tries of a track whose child dies or stalls.
+TRIES = 2
 
 #: How often a waiting worker looks at its child, in seconds.
 _LOOK_EVERY_S = 0.25
@@ -263,40 +262,3 @@ def close_children() -> None:
     """End every child of this process."""
     for child in _open_children:
         child.close()
-
-
-def probe_many(
-    tracks: Iterator[Track], absolute: Callable[[Track], str], n_children: int, options: RunOptions
-) -> Iterator[Track]:
-    """Tracks in their order with what their headers claim; a header that cannot be read stays unknown."""
-
-    def probed(track: Track) -> Track:
-        return _probed(track, absolute(track), options)
-
-    with ThreadPoolExecutor(n_children) as pool:
-        for batch in _batches(tracks, 4 * _PROBES_WORTH_CHILDREN):
-            yield from (pool.map if len(batch) > _PROBES_WORTH_CHILDREN else map)(probed, batch)
-
-
-def _probed(track: Track, path: str, options: RunOptions) -> Track:
-    try:
-        header = own_child(options, {}).probe(path)
-    except (TrackError, ChildDied, Stalled):
-        return track
-    return replace(
-        track,
-        header_sr=header["sr"],
-        header_channels=header["n_channels"],
-        header_samples=header["n_samples"],
-    )
-
-
-def _batches(tracks: Iterator[Track], size: int) -> Iterator[Sequence[Track]]:
-    batch: list[Track] = []
-    for track in tracks:
-        batch.append(track)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -8,8 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from corpusdiff.dsp.levels import LevelMeter, snr_and_speech, usual_levels
+from corpusdiff.dsp.levels import LevelMeter, usual_levels
 from corpusdiff.dsp.loudness import LoudnessMeter
+from corpusdiff.dsp.noise import NoiseMeter
 from corpusdiff.dsp.spectrum import SpectrumMeter, bandwidth_hz, centroid_hz
 from corpusdiff.dsp.truepeak import TruePeakMeter
 from corpusdiff.stages.base import Audio, Measured, Spectrum
@@ -40,7 +41,7 @@ _OF_A_SIGNAL = (
     Column("loudness_lufs", "LUFS", "integrated loudness, BS.1770"),
     Column("loudness_range_lu", "LU", "loudness range, EBU Tech 3342; NaN under 3 s"),
     Column("dc", "1", "mean of the channel that is farthest from zero"),
-    Column("clip_rate", "1", "share of samples in runs of three or more at full scale"),
+    Column("clip_rate", "1", "share of samples in runs of three or more at their channel's own extreme"),
     Column("snr_db", "dB", "estimated signal-to-noise ratio, -10 to 60"),
     Column("speech_ratio", "1", "share of the time that stands out of the noise"),
     Column("bandwidth_hz", "Hz", "highest frequency within 60 dB of the strongest"),
@@ -153,12 +154,14 @@ class Meter:
     def __init__(self, sr: int, n_channels: int, volume: Volume | None = None) -> None:
         self._sr = sr
         self._levels = LevelMeter(sr, n_channels)
+        self._noise = NoiseMeter(sr, n_channels)
         self._spectrum = SpectrumMeter(sr, n_channels)
         self._volume = VolumeMeter(sr, n_channels) if volume is None else volume
 
     def update(self, x: Audio) -> list[NDArray[np.float32]]:
         """(n_channels, n) float32 in; the power spectra that it completed, for whoever needs them too."""
         self._levels.update(x)
+        self._noise.update(x)
         if isinstance(self._volume, VolumeMeter):
             self._volume.update(x)
         return self._spectrum.update(x)
@@ -173,7 +176,7 @@ class Meter:
         volume = self._volume.finish() if isinstance(self._volume, VolumeMeter) else self._volume
         power = self._spectrum.mean()
         freqs_hz = self._spectrum.freqs_hz
-        snr_db, speech_ratio = snr_and_speech(levels)
+        snr_db, speech_ratio = self._noise.finish()
         metrics = {
             "duration_s": self._levels.n_samples / self._sr,
             "peak_dbfs": float(amplitude_to_db(self._levels.peak)),

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from corpusdiff.errors import UsageError
-from corpusdiff.isolate import probe_many
 from corpusdiff.job import Job, diff_jobs
 from corpusdiff.manifests.base import Manifest, Track, absolute_path
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
 from corpusdiff.plan import SHARD_S, Plan, chunk_length, known_lengths, shard_bounds
 from corpusdiff.planfile import dump_plan, made_here
+from corpusdiff.probing import probe_many
 from corpusdiff.shards import RunOptions
 from corpusdiff.store.generations import (
     manifest_key,

@@ -15,7 +15,7 @@ from typing import Any
 from numpy._core._multiarray_umath import __cpu_dispatch__
 
 from corpusdiff.errors import StoreError, TrackError
-from corpusdiff.isolate import Child, ChildDied, Stalled, own_child
+from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
 from corpusdiff.manifests.base import Track
 from corpusdiff.manifests.frozen import FrozenManifest
 from corpusdiff.plan import Plan
@@ -31,9 +31,6 @@ PORTABLE = {
     "NPY_DISABLE_CPU_FEATURES": " ".join(__cpu_dispatch__),
     "SOXR_USE_SIMD": "0",
 }
-
-#: Tries of a track whose child dies or stalls.
-TRIES = 2
 
 
 def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> ShardReport:

@@ -76,16 +76,17 @@ class StopFlag:
         return self._requests >= 2
 
     @contextmanager
-    def on_signals(self) -> Iterator[StopFlag]:
+    def on_signals(self, *, drain: bool = True) -> Iterator[StopFlag]:
         """Let SIGINT and SIGTERM make the requests, in the main thread, while the block runs.
 
-        The first only sets the flag. From the second on the block is left with `Interrupted`, wherever it
-        is; the handler prints nothing, for it may have interrupted a print.
+        The first only sets the flag. From the second on, or from the first if there is nothing to `drain`,
+        the block is left with `Interrupted`, wherever it is; the handler prints nothing, for it may have
+        interrupted a print. Blocks may be nested.
         """
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             self.request()
-            if self.aborting:
+            if self.aborting or not drain:
                 raise KeyboardInterrupt
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

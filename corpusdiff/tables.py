@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpusdiff.errors import UsageError
-from corpusdiff.isolate import probe_many
 from corpusdiff.manifests import open_manifest
 from corpusdiff.manifests.base import Track, absolute_path
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
+from corpusdiff.probing import probe_many
 from corpusdiff.shards import RunOptions
 from corpusdiff.store.read import open as open_corpus
 

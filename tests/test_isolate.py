@@ -13,10 +13,11 @@ import pytest
 import soundfile as sf
 
 from corpusdiff.errors import TrackError
-from corpusdiff.isolate import Child, ChildDied, Stalled, close_children, probe_many
+from corpusdiff.isolate import Child, ChildDied, Stalled, close_children
 from corpusdiff.jobfile import load_job
 from corpusdiff.manifests.base import Track
 from corpusdiff.pipe import Pipe, PipeClosed
+from corpusdiff.probing import probe_many
 from corpusdiff.shards import RunOptions
 
 HERE = str(Path(__file__).parent)

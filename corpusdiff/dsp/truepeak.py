@@ -16,8 +16,10 @@ from corpusdiff.units import amplitude_to_db
 #: Points per sample.
 OVERSAMPLING = 8
 
-#: Samples that the interpolator takes on each side.
-HALF = 12
+#: Samples that the interpolator takes on each side, and the shape of its window. With 12 and 8 what lies over 0.4 of
+#: the rate reads 0.1 dB low, and clipped white noise 0.7 dB; with these 0.01 and 0.05 (against soxr VHQ).
+HALF = 16
+_BETA = 5.0
 
 #: Samples that are looked at, or passed over, together, and the cells after one that its points depend on.
 _CELL = 8
@@ -28,15 +30,33 @@ def _interpolator() -> NDArray[np.float32]:
     """(2 * HALF, OVERSAMPLING): Kaiser-windowed sincs at 0/8 ... 7/8 between the two middle samples."""
     fractions = np.arange(OVERSAMPLING) / OVERSAMPLING
     distance = fractions[:, None] - (np.arange(2 * HALF) - (HALF - 1))
-    window = np.i0(8.0 * np.sqrt(np.maximum(0.0, 1.0 - (distance / HALF) ** 2))) / np.i0(8.0)
+    window = np.i0(_BETA * np.sqrt(np.maximum(0.0, 1.0 - (distance / HALF) ** 2))) / np.i0(_BETA)
     taps = np.sinc(distance) * window
     return np.ascontiguousarray((taps / taps.sum(axis=1, keepdims=True)).T, np.float32)
 
 
 TAPS = _interpolator()
 
+_MIDDLE = OVERSAMPLING // 2
+
 #: No point between samples is higher than this times the highest sample around.
 BOUND = float(np.abs(TAPS).sum(axis=0).max()) * (1 + 1e-5)
+
+
+def _deviation() -> float:
+    """How far, for samples of at most 1, a point lies from the line between its neighbours of twice the rate."""
+    start, middle = np.pad(TAPS[:, 0], (0, 1)), np.pad(TAPS[:, _MIDDLE], (0, 1))
+    end = np.roll(start, 1)
+    worst = 0.0
+    for phase in range(1, OVERSAMPLING):
+        part = phase % _MIDDLE / _MIDDLE
+        line = (1 - part) * start + part * middle if phase < _MIDDLE else (1 - part) * middle + part * end
+        worst = max(worst, float(np.abs(np.pad(TAPS[:, phase], (0, 1)) - line).sum()))
+    return worst * (1 + 1e-5)
+
+
+#: No point is higher than the samples and the middle beside it by more than this times the highest sample around.
+DEVIATION = _deviation()
 
 
 class TruePeakMeter:
@@ -88,26 +108,51 @@ def highest(line: NDArray[np.float32], bits: NDArray[np.int32], known: float) ->
     many integers is found many at a time.
     """
     n_channels, n = line.shape
+    n_full = n // _CELL
     n_cells = (n + _CELL - 1) // _CELL
     cells = np.zeros((n_channels, n_cells + _REACH), np.int32)
     for c in range(n_channels):
-        for k in range(n_cells):
+        for k in range(n_full):
             largest = np.int32(0)
-            for i in range(k * _CELL, min((k + 1) * _CELL, n)):
-                largest = max(largest, bits[c, i] & np.int32(0x7FFFFFFF))
+            for i in range(_CELL):
+                largest = max(largest, bits[c, k * _CELL + i] & np.int32(0x7FFFFFFF))
             cells[c, k] = largest
+        for i in range(n_full * _CELL, n):
+            cells[c, n_full] = max(cells[c, n_full], bits[c, i] & np.int32(0x7FFFFFFF))
     magnitudes = cells.view(np.float32)
-    peak = known
-    for c in range(n_channels):
-        for i in range(HALF - 1, n - HALF):
-            if abs(line[c, i]) > peak:
-                peak = float(abs(line[c, i]))
+    middles = np.empty(_CELL, np.float32)
+    peak = max(known, float(magnitudes.max()))  # each sample is a point of the waveform, now or in a later call
     for c in range(n_channels):
         for k in range(n_cells):
             around = magnitudes[c, k]
             for j in range(1, _REACH + 1):
                 around = max(around, magnitudes[c, k + j])
             if around * BOUND > peak:
-                for i in range(k * _CELL, min((k + 1) * _CELL, n - 2 * HALF + 1)):
-                    peak = max(peak, between(line, c, i))
+                stop = min((k + 1) * _CELL, n - 2 * HALF + 1)
+                peak = _highest_in_cell(line, c, k * _CELL, stop, around * DEVIATION, middles, peak)
+    return peak
+
+
+@njit(cache=True, nogil=True)
+def _highest_in_cell(
+    line: NDArray[np.float32],
+    c: int,
+    start: int,
+    stop: int,
+    deviation: float,
+    middles: NDArray[np.float32],
+    known: float,
+) -> float:
+    """Highest magnitude of the intervals `start` to `stop`, if over `known`; those of low middles are passed over."""
+    middles[:] = np.float32(0.0)
+    for j in range(2 * HALF):
+        tap = TAPS[j, _MIDDLE]
+        for i in range(stop - start):
+            middles[i] += tap * line[c, start + i + j]
+    peak = known
+    for i in range(stop - start):
+        at = start + i + HALF - 1
+        beside = max(abs(middles[i]), abs(line[c, at]), abs(line[c, at + 1]))
+        if beside + deviation > peak:
+            peak = max(peak, between(line, c, start + i))
     return peak

@@ -79,10 +79,18 @@ def encode_pcm(x: NDArray[Any], clevel: int = 5) -> bytes:
     return bytes(codec.encode(little))
 
 
+#: Samples that are searched together for the last one that is not zero.
+_TRIM_STEP = 4096
+
+
 def trimmed(x: NDArray[Any]) -> NDArray[Any]:
     """`x` without the samples at its end that are zero in every channel; at least one sample is left."""
-    used = np.flatnonzero(x.any(axis=0))
-    return x[:, : max(1, int(used[-1]) + 1)] if used.size else x[:, :1]
+    stop = x.shape[1]
+    while stop > 1 and not x[:, stop - 1].any():
+        start = max(0, stop - _TRIM_STEP)
+        used = np.flatnonzero(x[:, start:stop].any(axis=0))
+        stop = start + int(used[-1]) + 1 if used.size else start
+    return x[:, : max(1, stop)]
 
 
 class _Memory:

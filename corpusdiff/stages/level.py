@@ -8,8 +8,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.signal import sosfilt
 
+from corpusdiff.dsp.filters import filter_sections
 from corpusdiff.dsp.law import deviation_factor, follow_step, rho_for_tau
 from corpusdiff.dsp.loudness import OFFSET_LUFS, k_weighting
 from corpusdiff.errors import ParameterError
@@ -37,7 +37,7 @@ class _State(NamedTuple):
     ----------
     held : (n_channels, hop) samples that wait for the gain at their hop's end
     values : float64, see the indices below
-    weighting : (2, n_channels, 2) state of the K-weighting, None where the reference is not in LUFS
+    weighting : (n_channels, 2, 2) state of the K-weighting, None where the reference is not in LUFS
     """
 
     held: Audio
@@ -108,7 +108,7 @@ class Level:
         values[_POWER] = -1.0
         values[[_FACTOR, _RATIO]] = 1.0
         values[_PEAK] = SILENCE_DB
-        weighting = None if self.reference_lufs is None else np.zeros((2, sig.n_channels, 2))
+        weighting = None if self.reference_lufs is None else np.zeros((sig.n_channels, 2, 2))
         return _State(np.zeros((sig.n_channels, _hop(sig)), np.float32), values, weighting)
 
     def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
@@ -117,21 +117,20 @@ class Level:
             return x, state
         heard, weighting = x, None
         if state.weighting is not None:
-            heard, weighting = sosfilt(k_weighting(sig.sr), x.astype(np.float64), axis=1, zi=state.weighting)
+            weighting = state.weighting.copy()
+            heard = filter_sections(np.ascontiguousarray(x), k_weighting(sig.sr), weighting)
         values = state.values.copy()
-        gain = _gains(np.ascontiguousarray(heard), _hop(sig), values, self._law(sig))
         line = np.concatenate([state.held, x], axis=1)
         n = x.shape[1]
-        return self._applied(line[:, :n], gain), _State(line[:, n:].copy(), values, weighting)
+        y = np.empty_like(x, order="C")
+        _apply(np.ascontiguousarray(heard), line, _hop(sig), self.mix, values, self._law(sig), y)
+        return y, _State(line[:, n:].copy(), values, weighting)
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """The last hop; what fills only a part of one gets the gain of that part."""
         values = state.values.copy()
         gain = _last_gains(_hop(sig), sig.n_channels, values, self._law(sig))
-        return self._applied(state.held, gain)
-
-    def _applied(self, x: Audio, gain: NDArray[np.float64]) -> Audio:
-        return x * (1.0 + self.mix * (gain - 1.0)).astype(np.float32)
+        return state.held * (1.0 + self.mix * (gain - 1.0)).astype(np.float32)
 
     def _law(self, sig: Signal) -> NDArray[np.float64]:
         """Constants for the kernels, in the order in which `_next_gain_db` unpacks them."""
@@ -201,24 +200,34 @@ def _turn(n: int, new_db: float, values: NDArray[np.float64]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _gains(
-    x: NDArray[np.float32] | NDArray[np.float64], hop: int, values: NDArray[np.float64], law: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Gains of the samples that leave while `x` enters; `values` moves along."""
-    n_channels, n = x.shape
-    gain = np.empty(n)
-    for i in range(n):
-        gain[i] = values[_FACTOR]
-        values[_FACTOR] *= values[_RATIO]
-        for c in range(n_channels):
-            values[_SUM] += float(x[c, i]) * float(x[c, i])
-        values[_COUNT] += 1.0
+def _apply(
+    heard: NDArray[np.float32],
+    line: NDArray[np.float32],
+    hop: int,
+    mix: float,
+    values: NDArray[np.float64],
+    law: NDArray[np.float64],
+    y: NDArray[np.float32],
+) -> None:
+    """The samples of `line` that leave while `heard` enters go to `y`; `values` moves along."""
+    n_channels, n = heard.shape
+    start = 0
+    while start < n:
+        stop = min(n, start + hop - int(values[_COUNT]))
+        total, factor, ratio = values[_SUM], values[_FACTOR], values[_RATIO]
+        for i in range(start, stop):
+            gain = np.float32(1.0 + mix * (factor - 1.0))
+            factor *= ratio
+            for c in range(n_channels):
+                total += float(heard[c, i]) * float(heard[c, i])
+                y[c, i] = line[c, i] * gain
+        values[_SUM], values[_FACTOR] = total, factor
+        values[_COUNT] += stop - start
         if values[_COUNT] == hop:
-            power = values[_SUM] / (hop * n_channels)
             values[_SUM] = 0.0
             values[_COUNT] = 0.0
-            _turn(hop, _next_gain_db(power, values, law), values)
-    return gain
+            _turn(hop, _next_gain_db(total / (hop * n_channels), values, law), values)
+        start = stop
 
 
 @njit(cache=True, nogil=True)

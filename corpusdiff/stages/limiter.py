@@ -19,6 +19,9 @@ from corpusdiff.units import db_to_amplitude
 #: Reductions are whole numbers of this, so that their running sum comes back to exactly zero.
 _UNIT = 2.0**-40
 
+#: Intervals that are looked at together.
+_STRETCH = 16
+
 
 class _State(NamedTuple):
     """What is carried from block to block.
@@ -98,18 +101,19 @@ class Limiter:
 
 
 @njit(cache=True, nogil=True)
-def _demand(line: Audio, i: int, ceiling: float) -> int:
-    """Reduction that the interval after sample i + HALF - 1 needs, in units."""
-    peak = 0.0
+def _needed(line: Audio, start: int, ceiling: float, needed: NDArray[np.int64]) -> None:
+    """Reductions in units that the intervals after samples start + HALF - 1, start + HALF ... need."""
+    needed[:] = 0
     for c in range(line.shape[0]):
-        largest = 0.0
-        for j in range(i, i + 2 * HALF):
-            largest = max(largest, abs(float(line[c, j])))
-        if largest * BOUND > ceiling:
-            peak = max(peak, between(line, c, i))
-    if peak <= ceiling:
-        return 0
-    return int(np.ceil((1.0 - ceiling / peak) / _UNIT))
+        around = np.float32(0.0)
+        for i in range(start, start + needed.size + 2 * HALF - 1):
+            around = max(around, abs(line[c, i]))
+        if around * BOUND <= ceiling:
+            continue
+        for i in range(needed.size):
+            peak = between(line, c, start + i)
+            if peak > ceiling:
+                needed[i] = max(needed[i], int(np.ceil((1.0 - ceiling / peak) / _UNIT)))
 
 
 @njit(cache=True, nogil=True)
@@ -125,12 +129,14 @@ def _reduce(
     """Gains of the samples that leave; the rings and numbers move along."""
     ahead = demands.size
     n = gain.size
+    needed = np.zeros(_STRETCH, np.int64)
     first = line.shape[1] - n - 2 * HALF + 1  # the interval that the first new sample completes
     for i in range(n):
+        if i % _STRETCH == 0:
+            _needed(line, first + i, ceiling, needed[: min(_STRETCH, n - i)])
         at = int(numbers[3])
-        needed = _demand(line, first + i, ceiling)
-        here = max(needed, numbers[2])  # an interval binds the samples at both of its ends
-        numbers[2] = needed
+        here = max(needed[i % _STRETCH], numbers[2])  # an interval binds the samples at both of its ends
+        numbers[2] = needed[i % _STRETCH]
         demands[at] = 0
         if here > 0:
             for j in range(ahead):

@@ -77,19 +77,22 @@ class Fused:
         return self.n_fft - 1
 
     def initial_state(self, sig: Signal) -> State:
-        """The transform's state, and the parts'."""
+        """The transform's state, the parts', and what is added to every frame where the gains are fixed."""
         gains = tuple(part.initial_gain_state(sig) for part in self.parts)
-        return stft.initial(sig.n_channels, self.n_fft), gains
+        fixed = None
+        if all(part.is_fixed(sig) for part in self.parts):
+            fixed, _ = _change(self.parts, np.zeros((1, self.n_fft // 2 + 1), np.float32), gains, sig)
+        return stft.initial(sig.n_channels, self.n_fft), gains, fixed
 
     def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
         """Transform, multiply, transform back."""
-        change = _Change(self.parts, state[1], sig)
+        change = _Change(self.parts, state[1], state[2], sig)
         y, transform = stft.process(x, state[0], self.n_fft, self.hop_length, change)
-        return y, (transform, change.states)
+        return y, (transform, change.states, state[2])
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """What silence after the end pushes out."""
-        return stft.flush(state[0], self.n_fft, self.hop_length, _Change(self.parts, state[1], sig))
+        return stft.flush(state[0], self.n_fft, self.hop_length, _Change(self.parts, state[1], state[2], sig))
 
 
 class Spectral:
@@ -135,29 +138,34 @@ class Spectral:
 class _Change:
     """The parts' gains on the frames of one block; their states move along."""
 
-    def __init__(self, parts: tuple[SpectralGain, ...], states: tuple[Any, ...], sig: Signal) -> None:
+    def __init__(
+        self, parts: tuple[SpectralGain, ...], states: tuple[Any, ...], fixed: Bins | None, sig: Signal
+    ) -> None:
         self._parts = parts
         self.states = states
+        self._fixed = fixed
         self._sig = sig
-        self._fixed: Bins | None = None
-        if all(part.is_fixed(sig) for part in parts):
-            self._fixed = self._change(np.zeros((1, parts[0].n_fft // 2 + 1), np.float32))
 
     def __call__(self, spectra: stft.Frames) -> stft.Frames | None:
-        change = self._change(mean_power(spectra)) if self._fixed is None else self._fixed
+        change = self._fixed
+        if change is None:
+            change, self.states = _change(self._parts, mean_power(spectra), self.states, self._sig)
         return spectra * change if change.any() else None
 
-    def _change(self, power: Bins) -> Bins:
-        factors: list[Bins] = []
-        states = []
-        for part, before in zip(self._parts, self.states, strict=True):
-            gain, after = part.gains(power, before, self._sig)
-            states.append(after)
-            factors.append(1 + np.float32(part.mix) * (gain - 1))
-            if len(factors) < len(self._parts):
-                power = power * np.square(factors[-1])
-        self.states = tuple(states)
-        return reduce(np.multiply, factors) - 1
+
+def _change(
+    parts: tuple[SpectralGain, ...], power: Bins, states: tuple[Any, ...], sig: Signal
+) -> tuple[Bins, tuple[Any, ...]]:
+    """Product of the parts' mixed gains less one, each part hearing what the one before left; the next states."""
+    factors: list[Bins] = []
+    following = []
+    for part, before in zip(parts, states, strict=True):
+        gain, after = part.gains(power, before, sig)
+        following.append(after)
+        factors.append(1 + np.float32(part.mix) * (gain - 1))
+        if len(factors) < len(parts):
+            power = power * np.square(factors[-1])
+    return reduce(np.multiply, factors) - 1, tuple(following)
 
 
 def bin_frequencies(n_fft: int, sr: int) -> NDArray[np.float64]:

@@ -87,6 +87,7 @@ def finalise(objects: Objects, plans: Sequence[Plan], apply: Apply = map) -> Fin
     """
     counts = count_shards(objects, plans)
     schema, tasks = plan_tables(objects.location, plans, counts)
+    stale = objects.size(TABLES_KEY) is not None  # looked at first: what another driver finishes later is right
     report = FinaliseReport(
         n_ok=sum(shard.header.n_ok for shard in counts),
         n_failed=sum(shard.header.n_failed for shard in counts),
@@ -95,7 +96,8 @@ def finalise(objects: Objects, plans: Sequence[Plan], apply: Apply = map) -> Fin
     )
     if not report.written:
         return report
-    objects.delete(TABLES_KEY)
+    if stale:
+        objects.delete(TABLES_KEY)
     for _ in apply(write_table_chunk, tasks):
         pass
     files = schema.files()

@@ -7,6 +7,7 @@ import pytest
 import soxr
 from scipy.signal import butter, sosfilt
 
+from corpusdiff.dsp.truepeak import TruePeakMeter
 from corpusdiff.stages.base import Signal, run_whole
 from corpusdiff.stages.limiter import Limiter
 
@@ -66,3 +67,28 @@ def test_the_gain_never_jumps():
     x[0, SR // 2 :] = 1.5
     gain = run_whole(Limiter(), x, Signal(SR, 1)) / x
     assert np.abs(np.diff(gain)).max() < 1.2 / (0.005 * SR)
+
+
+@pytest.mark.parametrize("sr", [8000, 16000, 44100, 48000])
+def test_full_band_signals_by_our_own_meter(sr):
+    """Squares, clipped white noise and a tone near half the rate: within 0.1 dB of what the meter reads."""
+    rng = np.random.default_rng(0)
+    for x in (
+        np.sign(np.sin(2 * np.pi * 437 * np.arange(sr) / sr)),
+        np.clip(2 * rng.standard_normal(sr), -1, 1),
+        np.sin(2 * np.pi * 0.48 * np.arange(sr)),
+    ):
+        y = run_whole(Limiter(), x[None].astype(np.float32), Signal(sr, 1))
+        meter = TruePeakMeter(1)
+        meter.update(y)
+        assert meter.finish() <= -0.9
+        assert np.sqrt(np.mean(y**2)) > 0.4 * np.sqrt(np.mean(x**2))
+
+
+def test_short_look_ahead_and_long_silence():
+    """After minutes of silence, and with the shortest look-ahead, the ceiling still holds."""
+    x = np.zeros((1, 20 * SR), np.float32)
+    x[0, :100] = x[0, -SR : -SR // 2] = 2.0
+    y = run_whole(Limiter(lookahead_s=0.0005), x, Signal(SR, 1))
+    assert np.abs(y).max() <= 10 ** (-0.9 / 20)
+    assert not y[0, SR : -2 * SR].any()
