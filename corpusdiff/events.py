@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from corpusdiff.errors import StoreError
 
 
 class EventLog:
@@ -14,17 +18,31 @@ class EventLog:
     Parameters
     ----------
     path : the file; its folder is made
+
+    Raises StoreError where the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, event: str, **fields: object) -> None:
         """Append one line: the time (UTC), the event's name and its fields, which are JSON types."""
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        with self._explained():
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                os.write(descriptor, f"{line}\n".encode())  # one write, so that lines of two processes never mix
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            os.write(descriptor, f"{line}\n".encode())  # one write, so that lines of two processes never mix
-        finally:
-            os.close(descriptor)
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"{self._path}: cannot be written ({error.strerror}); when it can, run the same command again: it "
+                "goes on where it stopped"
+            ) from error

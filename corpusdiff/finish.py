@@ -19,7 +19,7 @@ from corpusdiff.stages.limiter import Limiter
 from corpusdiff.units import db_to_amplitude
 
 #: Samples per channel of a block between the passes: fits the cache, amortises Python.
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,12 @@ TRIES = 2
 #: How often a waiting worker looks at its child, in seconds.
 _LOOK_EVERY_S = 0.25
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+#: One thread, and blocks of audio that are kept for the next one instead of going back to the kernel each time.
+_ENVIRON = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+}
 
 
 class ChildDied(Exception):
@@ -154,7 +159,7 @@ class Child:
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
             pass_fds=(child_read, child_write),
-            env={**os.environ, **_ONE_THREAD, **self._environ},
+            env={**os.environ, **_ENVIRON, **self._environ},
         )
         os.close(child_read)
         os.close(child_write)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.blocks import Blocks
@@ -54,6 +53,8 @@ class Frames:
         return self._spectra(np.pad(rest, ((0, 0), (0, missing))))
 
     def _spectra(self, x: NDArray[np.float32]) -> NDArray[np.complex64]:
+        import scipy.fft
+
         frames = x.reshape(len(x), -1, self.n_fft)[:, :: self._every]
         self._every = SPARSE
         spectra: NDArray[np.complex64] = scipy.fft.rfft(frames * self._window, axis=-1)

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 #: Frames transformed at once: what fits the cache.
@@ -72,6 +71,8 @@ def process(
     -------
     (n_channels, n) float32, and the next state
     """
+    import scipy.fft  # takes a fifth of a second, and whoever only plans has no need of it
+
     n = x.shape[1]
     line = np.concatenate([state.history, x], axis=1)
     n_frames = (state.partial + n) // hop_length

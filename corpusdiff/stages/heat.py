@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.law import heat_multiplier
@@ -65,6 +64,8 @@ class Heat(Spectral):
 
     def gains(self, power: Bins, state: State, sig: Signal) -> tuple[Bins, State]:
         """Root of new power over old."""
+        import scipy.fft
+
         before = power.astype(np.float64) + _FLOOR
         cosines = scipy.fft.dct(before, type=1, axis=-1) * self._multiplier(sig)
         after = scipy.fft.idct(cosines, type=1, axis=-1)
