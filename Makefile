@@ -5,7 +5,7 @@ CORPUS ?= demo/corpus
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv lock demo test check faults bench bench-short wheel clean
+.PHONY: help venv lock demo test check faults long bench bench-short wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,6 +40,9 @@ check: venv ## format, lint, types, direction of imports, size of modules
 
 faults: venv ## run the tests that kill processes, break disks and cut links
 	$(BIN)/python -m pytest -m faults
+
+long: venv ## run the tests that take minutes
+	$(BIN)/python -m pytest -m "slow and not bench and not faults"
 
 bench: venv ## measure speed against the floor, an hour of audio
 	$(BIN)/python -m pytest -m bench -s
