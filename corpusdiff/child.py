@@ -7,11 +7,13 @@ decoder happens here; the worker sees a closed pipe or a message.
 from __future__ import annotations
 
 import ctypes
+import errno
 import importlib
 import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -103,7 +105,7 @@ class _Server:
             limit = self._memory_limit / 2**30
             return {"failed": {"reason": "memory", "error": f"needs more than the memory limit of {limit:.1f} GiB"}}
         except OSError as error:
-            return {"infrastructure": str(error)}
+            return {"infrastructure": _explained(error, self._context.spool)}
         except Exception as error:
             trace = traceback.format_exc()
             return {"failed": {"reason": "bug", "error": f"{type(error).__name__}: {error}"}, "trace": trace}
@@ -121,6 +123,14 @@ class _Server:
         if now - self._last_progress >= PROGRESS_EVERY_S:
             self._last_progress = now
             self._pipe.send({"progress": seconds})
+
+
+def _explained(error: OSError, spool: str | None) -> str:
+    """What failed; a full disk is one of temporary files, for only those are written here."""
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        return str(error)
+    folder = spool or tempfile.gettempdir()
+    return f"no space for temporary files in {folder}: free some, or choose another folder by --spool"
 
 
 def _test_hook() -> Callable[[Track], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -25,6 +26,11 @@ class _Group(click.Group):
         except CorpusdiffError as error:
             click.echo(f"corpusdiff: {error}", err=True)
             sys.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            click.echo(f"corpusdiff: {error}: free some space, also where temporary files go (--spool)", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(130)
 

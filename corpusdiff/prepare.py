@@ -10,7 +10,6 @@ import hashlib
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from corpusdiff.errors import UsageError
 from corpusdiff.job import Job, diff_jobs
-from corpusdiff.manifests.base import Manifest, Track, absolute_path
+from corpusdiff.manifests.base import Manifest, Track, absolute_path, with_file_state
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
 from corpusdiff.plan import SHARD_S, Plan, chunk_length, known_lengths, shard_bounds
 from corpusdiff.planfile import dump_plan, made_here
@@ -118,16 +117,7 @@ def file_blocks(path: Path) -> Iterator[bytes]:
 def listed(manifest: Manifest, limit: int | None = None) -> Iterator[Track]:
     """The manifest's tracks with their files' size and version."""
     for track in islice(manifest.tracks(), limit):
-        yield _stat(track, manifest)
-
-
-def _stat(track: Track, manifest: Manifest) -> Track:
-    """The track with its file's size and version as they are now; unchanged when there is no such file."""
-    try:
-        found = Path(absolute_path(track.path, manifest.root)).stat()
-    except OSError:
-        return track
-    return replace(track, size=found.st_size, version=str(found.st_mtime_ns))
+        yield with_file_state(track, manifest.root)
 
 
 def probed(manifest: Manifest, tracks: Iterable[Track], options: RunOptions, n_children: int) -> Iterator[Track]:
@@ -182,7 +172,7 @@ def failed_tracks(objects: LocalObjects, plans: list[Plan], manifest: Manifest) 
                 if failed:
                     pieces = plan.shard(shard).pieces
                     tracks = frozen.rows(pieces[0].track, pieces[-1].track + 1)
-                    yield from (_stat(track, manifest) for track in tracks if track.id in failed)
+                    yield from (with_file_state(track, manifest.root) for track in tracks if track.id in failed)
 
 
 def check_same(plan: Plan, manifest: Manifest, job: Job, out: str) -> None:

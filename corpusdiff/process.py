@@ -16,7 +16,7 @@ from numpy._core._multiarray_umath import __cpu_dispatch__
 
 from corpusdiff.errors import StoreError, TrackError
 from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
-from corpusdiff.manifests.base import Track
+from corpusdiff.manifests.base import Track, with_file_state
 from corpusdiff.manifests.frozen import FrozenManifest
 from corpusdiff.plan import Plan
 from corpusdiff.shards import Progress, ShardReport, ShardTask
@@ -51,6 +51,9 @@ def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> Shard
         child = own_child(task.options, PORTABLE if plan.portable else {})
         child.configure(plan.job, plan.root, plan.chunk, streams.path)
         for track in _tracks(task, plan):
+            now = with_file_state(track, plan.root)
+            if (now.size, now.version) != (track.size, track.version):
+                outcome.changed.append(track.id)
             outcome.add(track, *_attempt(child, track, streams, outcome.on_decoded))
         run = {"host": platform.node(), "cpu_s": outcome.cpu_s, "wall_s": time.monotonic() - started}
         committed = commit_shard(objects, plan, task.shard, outcome.rows, streams.path, run)
@@ -136,6 +139,7 @@ class _Outcome:
     def __init__(self, task: ShardTask, on_progress: Callable[[Progress], None]) -> None:
         self.rows: list[Mapping[str, Any]] = []
         self.cpu_s = 0.0
+        self.changed: list[str] = []
         self._shard = task.shard
         self._on_progress = on_progress
         self._done = 0
@@ -172,6 +176,8 @@ class _Outcome:
             attempt=committed.attempt,
             duplicate=committed.duplicate,
             differing=committed.differing,
+            n_changed=len(self.changed),
+            changed=tuple(self.changed[:5]),
         )
 
 

@@ -88,6 +88,8 @@ class Tally:
     shards: int = 0
     duplicates: int = 0
     differing: int = 0
+    n_changed: int = 0
+    changed: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     _running: dict[int, Progress] = field(default_factory=dict)
@@ -107,6 +109,8 @@ class Tally:
         self.cpu_s += report.cpu_s
         self.duplicates += report.duplicate
         self.differing += report.differing
+        self.n_changed += report.n_changed
+        self.changed = self.changed or list(report.changed)
         self.reasons.update(report.reasons)
         for track, reason, error in report.examples:
             kept = self.examples.setdefault(reason, [])
@@ -170,6 +174,11 @@ def summary_lines(tally: Tally, elapsed_s: float) -> list[str]:
         lines.append(f"{tally.duplicates} shards had been committed by another worker with the same rows")
     if tally.differing:
         lines.append(f"{tally.differing} shards had been committed by another worker with OTHER rows; those stay")
+    if tally.n_changed:
+        lines.append(
+            f"{tally.n_changed} sources had changed since the plan was made ({', '.join(tally.changed)}"
+            f"{', ...' if tally.n_changed > len(tally.changed) else ''}): what is there now was processed"
+        )
     for reason, n in tally.reasons.most_common():
         lines.append(f"failed, {reason}: {n}")
         shown = tally.examples.get(reason, [])

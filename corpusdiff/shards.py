@@ -80,6 +80,8 @@ class ShardReport:
     attempt : 0 for the first attempt row, up to 3
     duplicate : another worker had committed equal rows before
     differing : another worker had committed other rows before; those stay
+    n_changed : tracks whose file was not as the plan found it; what is there now was processed
+    changed : ids of at most five of them
     """
 
     shard: int
@@ -94,3 +96,5 @@ class ShardReport:
     attempt: int
     duplicate: bool
     differing: bool
+    n_changed: int = 0
+    changed: tuple[str, ...] = ()

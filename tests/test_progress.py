@@ -122,3 +122,10 @@ def test_the_summary_groups_failures_by_reason():
         "failed, crash: 1",
         "    x/b.mp3: signal 11",
     ]
+
+
+def test_changed_sources_are_said():
+    """How many files were not as the plan found them, and some of their names."""
+    tally = Tally(Totals(tracks=10, shards=1), started=0.0)
+    tally.add_report(report(0, n_changed=7, changed=("a.wav", "b.wav")))
+    assert any("7 sources had changed" in line and "a.wav, b.wav, ..." in line for line in summary_lines(tally, 1.0))

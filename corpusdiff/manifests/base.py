@@ -10,7 +10,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
 from corpusdiff.errors import ManifestError
@@ -96,6 +96,15 @@ def absolute_path(path: str, root: str | None) -> str:
     if root is None or "://" in path:
         return path
     return os.path.join(root, path)
+
+
+def with_file_state(track: Track, root: str | None) -> Track:
+    """The track with its file's size and version as they are now; unchanged when there is no such file."""
+    try:
+        found = os.stat(absolute_path(track.path, root))
+    except OSError:
+        return track
+    return replace(track, size=found.st_size, version=str(found.st_mtime_ns))
 
 
 def path_below(path: str, root: str, base: str | None = None) -> str:
