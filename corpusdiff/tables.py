@@ -103,12 +103,19 @@ def _write_nemo(rows: Iterator[dict[str, Any]], info: FrozenInfo, path: str) -> 
             file.write(json.dumps(known, ensure_ascii=False) + "\n")
 
 
+def _flat(rows: Iterator[dict[str, Any]], info: FrozenInfo) -> Iterator[dict[str, Any]]:
+    """The rows with what no table can hold as JSON text."""
+    nested = [name for name, kind in info.fields.items() if kind == "json"]
+    for row in rows:
+        yield row | {name: json.dumps(row[name], ensure_ascii=False) for name in nested if row[name] is not None}
+
+
 def _write_delimited(rows: Iterator[dict[str, Any]], info: FrozenInfo, path: str) -> None:
     delimiter = "\t" if path.lower().endswith(".tsv") else ","
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _manifest_columns(info), delimiter=delimiter)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(_flat(rows, info))
 
 
 def _write_parquet(rows: Iterator[dict[str, Any]], info: FrozenInfo, path: str) -> None:
@@ -117,8 +124,8 @@ def _write_parquet(rows: Iterator[dict[str, Any]], info: FrozenInfo, path: str) 
     columns = _manifest_columns(info)
     schema = pa.schema([(name, own.get(name) or types[info.fields.get(name, "str")]) for name in columns])
     with pq.ParquetWriter(path, schema) as writer:
-        for row in _batched(rows, 1 << 14):
-            writer.write_table(pa.Table.from_pylist(row, schema))
+        for batch in _batched(_flat(rows, info), 1 << 14):
+            writer.write_table(pa.Table.from_pylist(batch, schema))
 
 
 _MANIFEST_WRITERS = {
