@@ -75,7 +75,8 @@ class OwnCluster:
         has_bokeh = importlib.util.find_spec("bokeh") is not None
         # The loop's thread starts the workers, and they inherit what it blocks: the terminal's Ctrl-C goes
         # to every process in the foreground, and a batch system's SIGTERM too, but the driver alone decides.
-        with _signals_blocked():
+        # Folders of the workers, and of the scheduler too.
+        with _signals_blocked(), dask.config.set({"temporary-directory": self._folder}):
             self._cluster = self._started()
             self._client = Client(self._cluster, set_as_default=False)
         if has_bokeh:
@@ -95,7 +96,6 @@ class OwnCluster:
                     processes=True,
                     # None would still serve pages, at port 8787; ":0" would do so on every interface.
                     dashboard_address="127.0.0.1:0",
-                    local_directory=self._folder,
                     memory_limit=0,  # nothing to spill, and a paused worker would look like a hang
                     env=ONE_THREAD,
                 )

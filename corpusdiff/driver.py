@@ -253,6 +253,8 @@ class _Run:
         tasks = (
             ShardTask(str(self.objects.root), plan.generation, plan.digest, shard, request.options) for shard in left
         )
+        if request.cluster != "none":
+            close_children()  # of those that read headers; workers have their own
         where = connect(
             request.cluster,
             run_shard,

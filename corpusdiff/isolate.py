@@ -106,7 +106,7 @@ class Child:
             try:
                 for message in changed:
                     self._ask(message)
-            except ChildDied:
+            except (ChildDied, Stalled, TrackError):  # not a track's fault: another child takes them
                 self.close()
 
     def track(self, track: Track, offset: int, on_progress: Callable[[float], None]) -> Answer:

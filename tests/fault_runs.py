@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -56,7 +58,7 @@ class Run:
     source, out : as the command takes them
     options : further ones
     hook : of tests/hooks.py, called in the child before each track
-    program : what to run instead of the command line's module
+    program : what Python runs, the command unless given
     """
 
     def __init__(
@@ -68,13 +70,16 @@ class Run:
         program: tuple[str, ...] = ("-m", "corpusdiff.cli"),
     ) -> None:
         self.out = out
-        self.log = out.parent / f"{out.name}.log"
-        env = {key: value for key, value in os.environ.items() if key != "CORPUSDIFF_TEST_HOOK"}
+        place = out.with_name(f"run-{uuid.uuid4().hex}")
+        self._temporary = place / "tmp"
+        self._temporary.mkdir(parents=True)
+        self._log = place / "log"
+        env = os.environ | {"TMPDIR": str(self._temporary)}
+        env.pop("CORPUSDIFF_TEST_HOOK", None)
         if hook is not None:
             path = os.pathsep.join(filter(None, (str(TESTS), env.get("PYTHONPATH"))))
             env |= {"CORPUSDIFF_TEST_HOOK": f"hooks:{hook}", "PYTHONPATH": path}
-        self._said_before = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as log:
+        with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *program, "run", str(source), str(out), *SMALL_SHARDS, *options],
                 env=env,
@@ -88,14 +93,16 @@ class Run:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        for pid in self.alive():
-            _kill(pid, signal.SIGKILL)
-        self.process.wait()
+        while left := self._alive():
+            for process in left:
+                kill(process.pid)
+            self.process.poll()  # else it would stay as a zombie
+            time.sleep(LOOK_EVERY_S)
 
     @property
     def said(self) -> str:
-        """What this run has printed so far."""
-        return self.log.read_bytes()[self._said_before :].decode()
+        """What the run has printed so far."""
+        return self._log.read_text(errors="replace")
 
     @property
     def ended(self) -> bool:
@@ -103,22 +110,25 @@ class Run:
         return self.process.poll() is not None
 
     def finish(self) -> int:
-        """Wait for the driver's exit code, and for every process that it had to be gone."""
+        """Wait for the driver's exit code. Nothing else of it may be left but, where it was killed, files."""
         code = self.process.wait(PATIENCE_S)
-        wait_for(lambda: not self.alive(), f"processes left behind: {self.alive()}; {self.said}")
+        wait_for(lambda: not self._alive(), f"the end of {self._alive()}")
+        if code >= 0:
+            left = [str(path.relative_to(self._temporary)) for path in self._temporary.rglob("*")]
+            assert not left, f"exit code {code}, temporary files left: {left}; {self.said}"
         return code
-
-    def alive(self) -> dict[int, str]:
-        """Command lines of the session's living processes."""
-        return {pid: line for pid, (session, _, line) in _process_table() if session == self.process.pid}
 
     def workers(self) -> list[int]:
         """Dask's worker processes."""
-        return [pid for pid, line in self.alive().items() if "multiprocessing.spawn" in line]
+        return [
+            process.pid
+            for process in self._alive()
+            if "multiprocessing.spawn" in process.line and process.parent == self.process.pid
+        ]
 
     def children(self) -> list[int]:
-        """The processes that decode: the workers', and the driver's own that read headers."""
-        return [pid for pid, line in self.alive().items() if "corpusdiff.child" in line]
+        """The processes that decode: the workers' own, and the driver's, which reads headers."""
+        return [process.pid for process in self._alive() if "corpusdiff.child" in process.line]
 
     def n_committed(self) -> int:
         """Records on disk."""
@@ -126,23 +136,27 @@ class Run:
 
     def await_commits(self, n: int) -> None:
         """Wait until `n` shards are committed, or the run has ended."""
-        wait_for(lambda: self.n_committed() >= n or self.ended, f"{n} commits", or_say=lambda: self.said)
+        wait_for(lambda: self.n_committed() >= n or self.ended, f"{n} commits")
 
     def signal(self, number: int) -> None:
-        """To the whole session's foreground group, as the terminal and batch systems do."""
+        """To the whole group, as terminals and batch systems do."""
         os.killpg(self.process.pid, number)
 
-
-def _kill(pid: int, number: int) -> bool:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
+    def _alive(self) -> list[Process]:
+        return [process for process in _process_table() if process.session == self.process.pid]
 
 
-def _process_table() -> Iterator[tuple[int, tuple[int, int, str]]]:
-    """Session, parent and command line of every process that is no zombie, by id."""
+class Process(NamedTuple):
+    """A line of the process table."""
+
+    pid: int
+    parent: int
+    session: int
+    line: str
+
+
+def _process_table() -> Iterator[Process]:
+    """Every process that is no zombie."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal():
             continue
@@ -152,57 +166,46 @@ def _process_table() -> Iterator[tuple[int, tuple[int, int, str]]]:
         except (FileNotFoundError, ProcessLookupError):
             continue
         if fields[0] not in {"Z", "X"}:
-            yield int(folder.name), (int(fields[3]), int(fields[1]), line)
+            yield Process(int(folder.name), int(fields[1]), int(fields[3]), line)
 
 
-def wait_for(condition: Callable[[], object], what: str, *, or_say: Callable[[], str] = str) -> None:
+def kill(pid: int, number: int = signal.SIGKILL) -> bool:
+    """Send a signal, SIGKILL unless given; False if there is no such process any more."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
     """Look again and again until `condition()` is true."""
     until = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < until, f"waited {PATIENCE_S:.0f} s in vain for: {what}. {or_say()}"
+        assert time.monotonic() < until, f"waited {PATIENCE_S:.0f} s in vain for {what}"
         time.sleep(LOOK_EVERY_S)
 
 
-class Killer:
-    """Kills at random moments of a run.
+def strike(run: Run, target: str, rng: random.Random, n_shards: int) -> bool:
+    """Kill -9 a "worker", a "child" or the "driver" at a random moment; False if the run ended before.
 
-    Parameters
-    ----------
-    run : the run
-    rng : chooses moments and victims
-    n_shards : that the run has in all
+    One moment in four is while the run starts, the others are while it commits its shards.
     """
-
-    def __init__(self, run: Run, rng: random.Random, n_shards: int) -> None:
-        self._run = run
-        self._rng = rng
-        self._n_shards = n_shards
-
-    def strike(self, target: str) -> bool:
-        """Kill one process of that kind ("worker", "child" or "driver"); False if the run ended before."""
-        self._await_moment()
-        while not self._run.ended:
-            victims = self._victims(target)
-            if victims and _kill(self._rng.choice(victims), signal.SIGKILL):
-                return True
-            time.sleep(LOOK_EVERY_S)
-        return False
-
-    def _await_moment(self) -> None:
-        """One time in four while the run is starting, else while it is committing."""
-        if self._rng.random() < 0.25:
-            delay_s = self._rng.uniform(0.0, 4.0)
-        else:
-            self._run.await_commits(self._rng.randrange(self._n_shards))
-            delay_s = self._rng.uniform(0.0, 0.15)
-        until = time.monotonic() + delay_s
-        while time.monotonic() < until and not self._run.ended:
-            time.sleep(LOOK_EVERY_S)
-
-    def _victims(self, target: str) -> list[int]:
-        if target == "driver":
-            return [self._run.process.pid]
-        return self._run.workers() if target == "worker" else self._run.children()
+    if rng.random() < 0.25:
+        delay_s = rng.uniform(0.0, 3.0)
+    else:
+        run.await_commits(rng.randrange(n_shards - 2))
+        delay_s = rng.uniform(0.0, 0.1)
+    until = time.monotonic() + delay_s
+    while time.monotonic() < until and not run.ended:
+        time.sleep(LOOK_EVERY_S)
+    find = {"worker": run.workers, "child": run.children, "driver": lambda: [run.process.pid]}[target]
+    while not run.ended:
+        victims = find()
+        if victims and kill(rng.choice(victims)):
+            return True
+        time.sleep(LOOK_EVERY_S)
+    return False
 
 
 def published(out: Path) -> dict[str, str]:
@@ -235,10 +238,9 @@ def same_corpus(out: Path, reference: Path, why: str) -> None:
 
 
 @contextmanager
-def watched(out: Path, n_tracks: int) -> Iterator[Mapping[str, int]]:
+def watched(out: Path, n_tracks: int) -> Iterator[None]:
     """Open the corpus again and again while the block runs: it is whole, or there is none."""
     stop = threading.Event()
-    seen = {"whole": 0, "none": 0}
     wrong: list[str] = []
 
     def look() -> None:
@@ -246,7 +248,6 @@ def watched(out: Path, n_tracks: int) -> Iterator[Mapping[str, int]]:
             try:
                 corpus = corpusdiff.open(str(out))
             except StoreError:
-                seen["none"] += 1
                 continue
             try:
                 ids = corpus.column("id")
@@ -255,12 +256,11 @@ def watched(out: Path, n_tracks: int) -> Iterator[Mapping[str, int]]:
                     wrong.append(f"{len(corpus)} rows, {len(set(ids))} ids, {n_samples} samples")
             except Exception as error:  # whatever it is, the test reports it
                 wrong.append(repr(error))
-            seen["whole"] += 1
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
-        yield seen
+        yield
     finally:
         stop.set()
         thread.join()
