@@ -1,0 +1,108 @@
+"""One track through a whole job: no row and no byte depends on how it is cut into blocks."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from corpusdiff import finish, source
+from corpusdiff.dsp.resample import segment_bounds
+from corpusdiff.errors import TrackError
+from corpusdiff.finish import Sinks, TrackContext, loudness_gain
+from corpusdiff.job import LoudnessSpec
+from corpusdiff.jobfile import load_job
+from corpusdiff.manifests.base import Track
+from corpusdiff.track import process_track
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Five seconds of a wandering, noisy tone with loud peaks, stereo at 44.1 kHz and mono at 16 kHz."""
+    folder = tmp_path_factory.mktemp("recordings")
+    rng = np.random.default_rng(5)
+    for name, sr, n_channels in [("stereo.flac", 44100, 2), ("mono.wav", 16000, 1)]:
+        time_s = np.arange(5 * sr) / sr
+        x = 10 ** (-1.5 + 0.8 * np.sin(2 * np.pi * time_s)) * np.sin(2 * np.pi * 330 * time_s)
+        x = x[:, None] + 0.005 * rng.standard_normal((5 * sr, n_channels))
+        x[:: sr // 3] = 0.99
+        sf.write(folder / name, np.clip(x, -1, 1), sr)
+    return folder
+
+
+def processed(folder, name, job, sets=()):
+    """Rows of a track, and the digest of its streams."""
+    streams = io.BytesIO()
+    context = TrackContext(load_job(job, sets), str(folder), 1 << 14)
+    rows = process_track(Track(name, name), context, Sinks(streams), lambda seconds: None)
+    return rows, hashlib.sha256(streams.getvalue()).hexdigest()
+
+
+@pytest.mark.parametrize("job", ["asr", "codec", "codec-lossless", "listing"])
+@pytest.mark.parametrize("name", ["stereo.flac", "mono.wav"])
+def test_blocks_change_nothing(recordings, monkeypatch, job, name):
+    """Neither the source's blocks nor those between the passes, nor where the audio waits."""
+    whole = processed(recordings, name, job)
+    for source_block, block in [(1024, 1000), (5003, 70_001), (65536, 4096)]:
+        monkeypatch.setattr(source, "BLOCK", source_block)
+        monkeypatch.setattr(finish, "BLOCK", block)
+        assert processed(recordings, name, job) == whole, (source_block, block)
+    monkeypatch.setattr(finish.AudioSpool.__init__, "__defaults__", (None, 0))  # on disk from the first sample
+    assert processed(recordings, name, job) == whole
+
+
+@pytest.mark.parametrize(("segment_s", "overlap_s"), [(1.0, 0.0), (1.3, 0.4), (5.0, 0.0), (9.0, 1.0)])
+def test_segments_are_those_of_the_plain_rule(recordings, segment_s, overlap_s):
+    """Bounds as by `segment_bounds`, and each segment what processing it alone would give."""
+    sets = [f"source.segment_s={segment_s}", f"source.overlap_s={overlap_s}"]
+    rows, _ = processed(recordings, "mono.wav", "asr", sets)
+    bounds = segment_bounds(5 * 16000, 16000, segment_s, overlap_s)
+    assert [(row["start_s"], row["n_samples"]) for row in rows] == [
+        (start / 16000, stop - start) for start, stop in bounds
+    ]
+    assert {row["parent"] for row in rows} == {"mono.wav"}
+    for row, (start, stop) in zip(rows, bounds, strict=True):
+        streams = io.BytesIO()
+        part = Track("part", "mono.wav", offset_s=start / 16000, duration_s=(stop - start) / 16000)
+        context = TrackContext(load_job("asr"), str(recordings), 1 << 14)
+        alone = process_track(part, context, Sinks(streams), lambda seconds: None)[0]
+        for name, value in alone["metrics"].items():
+            if name not in {"header_diff_s", "encoded_bytes"}:
+                assert row["metrics"][name] == pytest.approx(value, nan_ok=True), name
+
+
+def test_every_track_ends_with_the_samples_it_should(recordings):
+    """Resampled length is that of the source, rounded; a kept rate and both channels stay."""
+    rows, _ = processed(recordings, "stereo.flac", "asr")
+    assert rows[0]["n_samples"] == 5 * 16000
+    assert rows[0]["metrics"]["header_diff_s"] == 0.0
+    kept, _ = processed(recordings, "stereo.flac", "listing", ["source.sr=44100", "source.channels=2"])
+    assert (kept[0]["n_samples"], kept[0]["n_channels"]) == (5 * 44100, 2)
+
+
+def test_what_does_not_fit_fails_with_a_remedy(recordings):
+    """Channels that would have to be made up, and a track that goes on for too long."""
+    with pytest.raises(TrackError, match="2 channels cannot become 3"):
+        processed(recordings, "stereo.flac", "listing", ["source.channels=3"])
+    with pytest.raises(TrackError, match="max_track_hours"):
+        processed(recordings, "mono.wav", "asr", ["source.max_track_hours=0.001"])
+
+
+@pytest.mark.parametrize(
+    ("loudness", "peak", "db", "limiting", "bounded_by"),
+    [
+        (-30.0, -20.0, 7.0, 0.0, ""),
+        (-20.0, -1.0, -3.0, 0.0, ""),
+        (-70.0, -60.0, 30.0, 0.0, "max_gain_db"),
+        (-30.0, -6.0, 7.0, 2.0, ""),
+        (-40.0, -6.0, 11.0, 6.0, "max_limiting_db"),
+        (float("nan"), -200.0, 0.0, 0.0, "silence"),
+    ],
+)
+def test_the_gain_stays_within_its_bounds(loudness, peak, db, limiting, bounded_by):
+    """Target -23 LUFS, at most 30 dB, ceiling -1 dBTP with at most 6 dB of limiting."""
+    gain = loudness_gain(loudness, peak, LoudnessSpec(target_lufs=-23.0))
+    assert (gain.db, gain.limiting_db, gain.bounded_by) == pytest.approx((db, limiting, bounded_by))
