@@ -91,6 +91,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Pipe | None = None
         self._setup: list[dict[str, Any]] = []
+        self._unsaid: list[dict[str, Any]] = []
         self._stderr: IO[bytes] | None = None
 
     def configure(self, job: Mapping[str, Any], root: str, chunk: int, streams: str) -> None:
@@ -99,19 +100,14 @@ class Child:
             {"op": "job", "job": dict(job), "root": root, "chunk": chunk, "spool": self._options.spool},
             {"op": "streams", "path": streams},
         ]
-        old = self._setup
+        same_job = bool(self._setup) and not self._unsaid and self._setup[0] == setup[0]
         self._setup = setup
-        if self._process is not None and self._process.poll() is None:
-            changed = setup if not old or old[0] != setup[0] else setup[1:]
-            try:
-                for message in changed:
-                    self._ask(message)
-            except (ChildDied, Stalled, TrackError):  # not a track's fault: another child takes them
-                self.close()
+        self._unsaid = setup[1:] if same_job else setup
 
     def track(self, track: Track, offset: int, on_progress: Callable[[float], None]) -> Answer:
         """Process one track, its streams from `offset` on. Raises TrackError, ChildDied, Stalled or OSError."""
-        answer = self._ask_started({"op": "track", "track": track.to_json(), "offset": offset}, on_progress)
+        self._set_up()
+        answer = self._ask_ready({"op": "track", "track": track.to_json(), "offset": offset}, on_progress)
         if "failed" in answer:
             raise TrackError(answer["failed"]["reason"], answer["failed"]["error"])
         if "infrastructure" in answer:
@@ -120,7 +116,8 @@ class Child:
 
     def probe(self, path: str) -> dict[str, Any]:
         """Header of a file: sr, n_channels, n_samples. Raises TrackError, ChildDied or Stalled."""
-        answer = self._ask_started({"op": "probe", "path": path}, _unheard)
+        self._be_ready()
+        answer = self._ask_ready({"op": "probe", "path": path}, _unheard)
         if "failed" in answer:
             raise TrackError("decode", answer["failed"])
         return answer
@@ -138,10 +135,29 @@ class Child:
             self._stderr.close()
             self._stderr = None
 
-    def _ask_started(self, message: dict[str, Any], on_progress: Callable[[float], None]) -> dict[str, Any]:
+    def _be_ready(self) -> None:
+        """Have a process, which knows nothing yet when it is a new one."""
         if self._process is None or self._process.poll() is not None:
             self.close()
             self._start()
+            self._unsaid = self._setup
+
+    def _set_up(self) -> None:
+        """Have a process that knows what to do. Raises OSError where two in a row cannot be told."""
+        for last in (False, True):
+            self._be_ready()
+            try:
+                while self._unsaid:
+                    self._ask(self._unsaid[0])
+                    self._unsaid = self._unsaid[1:]
+            except (ChildDied, Stalled, TrackError) as error:  # no track is to blame
+                self.close()
+                if last:
+                    raise OSError(f"the process that decodes does not start: {error}") from error
+            else:
+                return
+
+    def _ask_ready(self, message: dict[str, Any], on_progress: Callable[[float], None]) -> dict[str, Any]:
         try:
             return self._ask(message, on_progress)
         except (ChildDied, Stalled, TrackError):
@@ -164,8 +180,6 @@ class Child:
         os.close(child_read)
         os.close(child_write)
         self._pipe = Pipe(our_read, our_write)
-        for message in self._setup:
-            self._ask(message)
 
     def _ask(self, message: dict[str, Any], on_progress: Callable[[float], None] = _unheard) -> dict[str, Any]:
         assert self._pipe is not None

@@ -112,6 +112,16 @@ def test_a_child_killed_while_idle_is_replaced(child):
     assert run(child, "good").rows[0]["status"] == "ok"
 
 
+def test_a_header_is_read_without_the_last_run(child, files, tmp_path):
+    """A child that starts again to read headers needs nothing of a shard that is over."""
+    run(child, "good")
+    child.close()
+    (tmp_path / "streams").unlink()
+    assert child.probe(str(files / "good.wav"))["n_samples"] == 8000
+    with pytest.raises(OSError, match="does not start"):
+        run(child, "good")
+
+
 def test_the_child_dies_with_its_parent(tmp_path):
     """No child outlives a killed worker."""
     pid = os.fork()
