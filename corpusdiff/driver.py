@@ -6,9 +6,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corpusdiff.cluster import connect
@@ -131,12 +132,17 @@ def execute(request: RunRequest) -> int:
     """Carry out a run; its exit code. Raises CorpusdiffError."""
     job = load_job(request.job, request.sets)
     manifest = open_manifest(request.source)
+    was_there = Path(request.out).exists()
     objects = open_objects(request.out)
-    if request.mode == "fresh":
+    if request.mode == "fresh" and objects.size(plan_key(0)) is not None:
         _erase(objects)
     with open_display(as_json=request.as_json) as display:
         try:
             return _Run(request, job, manifest, objects, display).to_end()
+        except UsageError:
+            if not was_there:
+                _leave_nothing(objects)
+            raise
         finally:
             close_children()
 
@@ -284,6 +290,13 @@ def _erase(objects: LocalObjects) -> None:
     for part in PARTS:
         shutil.rmtree(objects.root / part, ignore_errors=True)
     (objects.root / "report.html").unlink(missing_ok=True)
+
+
+def _leave_nothing(objects: LocalObjects) -> None:
+    """Take the folder away again in which nothing has been made."""
+    with suppress(OSError):
+        (objects.root / ".tmp").rmdir()
+        objects.root.rmdir()
 
 
 def _totals(plan: Plan, done: Mapping[int, RecordHeader]) -> Totals:

@@ -17,20 +17,20 @@ class EventLog:
 
     Parameters
     ----------
-    path : the file; its folder is made
-
-    Raises StoreError where the file cannot be written.
+    path : the file; it and its folder are made by the first event
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._explained():
-            path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, event: str, **fields: object) -> None:
-        """Append one line: the time (UTC), the event's name and its fields, which are JSON types."""
+        """Append one line: the time (UTC), the event's name and its fields, which are JSON types.
+
+        Raises StoreError where the file cannot be written.
+        """
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
         with self._explained():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
                 os.write(descriptor, f"{line}\n".encode())  # one write, so that lines of two processes never mix

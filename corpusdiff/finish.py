@@ -11,7 +11,7 @@ import numpy as np
 from corpusdiff.encode import Encoder, open_encoder
 from corpusdiff.errors import ParameterError, TrackError
 from corpusdiff.job import Job, LoudnessSpec
-from corpusdiff.metrics import ChangeMeter, Volume, VolumeMeter
+from corpusdiff.metrics import ChangeMeter, VolumeMeter
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Signal, run_blocks
 from corpusdiff.stages.chain import Chain
@@ -97,10 +97,11 @@ def finish_track(
     try:
         shaped_blocks = run_blocks(Chain(context.job.chain), audio.blocks(BLOCK), signal)
         with AudioSpool(signal.n_channels, context.spool) as shaped:
-            volume = _shape(shaped_blocks, shaped, signal)
+            measured = _shape(shaped_blocks, shaped, signal)
+            volume = measured.finish()
             gain = Gain() if spec is None else loudness_gain(volume.loudness_lufs, volume.true_peak_dbtp, spec)
             final = _leveled(shaped, gain, signal, spec)
-            known = None if gain.limiting_db else volume.after(gain.db)
+            known = None if gain.limiting_db else measured.finish(gain.db)
             meter = ChangeMeter(signal.sr, signal.n_channels, known)
             outputs = _encode(row_id, audio, final, meter, signal, context, sinks)
     except ParameterError as error:
@@ -112,13 +113,13 @@ def finish_track(
     return metrics, texts | {"gain_bounded_by": gain.bounded_by}, outputs
 
 
-def _shape(blocks: Iterable[Audio], shaped: AudioSpool, signal: Signal) -> Volume:
+def _shape(blocks: Iterable[Audio], shaped: AudioSpool, signal: Signal) -> VolumeMeter:
     """Run the chain into `shaped` and measure how loud it is."""
     meter = VolumeMeter(signal.sr, signal.n_channels)
     for y in blocks:
         meter.update(y)
         shaped.write(y)
-    return meter.finish()
+    return meter
 
 
 def _leveled(shaped: AudioSpool, gain: Gain, signal: Signal, spec: LoudnessSpec | None) -> Iterator[Audio]:

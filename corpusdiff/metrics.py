@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -89,17 +89,6 @@ class Volume:
     method: str
     true_peak_dbtp: float
 
-    def after(self, gain_db: float) -> Volume | None:
-        """The volume after a gain, None where it must be measured: the absolute gate does not move along."""
-        loudness = self.loudness_lufs + gain_db
-        if gain_db and self.method == "gated" and min(self.loudness_lufs, loudness) < _GATE_MATTERS_LUFS:
-            return None
-        return replace(self, loudness_lufs=loudness, true_peak_dbtp=max(self.true_peak_dbtp + gain_db, -200.0))
-
-
-#: Under this loudness the gate at -70 LUFS takes part, beside the relative one at -20 LU of the range.
-_GATE_MATTERS_LUFS = -49.0
-
 
 class VolumeMeter:
     """Loudness and true peak of a signal in blocks.
@@ -119,10 +108,11 @@ class VolumeMeter:
         self._loudness.update(x)
         self._peak.update(x)
 
-    def finish(self) -> Volume:
-        """Of all that came."""
-        found = self._loudness.finish()
-        return Volume(found.integrated_lufs, found.range_lu, found.method, self._peak.finish())
+    def finish(self, gain_db: float = 0.0) -> Volume:
+        """Of all that came, or of that after a gain."""
+        found = self._loudness.finish(gain_db)
+        true_peak_dbtp = max(self._peak.finish() + gain_db, -200.0)
+        return Volume(found.integrated_lufs, found.range_lu, found.method, true_peak_dbtp)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpusdiff.metrics import COLUMNS, TEXT_COLUMNS, ChangeMeter, Meter
+from corpusdiff.metrics import COLUMNS, TEXT_COLUMNS, ChangeMeter, Meter, VolumeMeter
 
 SR = 16000
 
@@ -130,3 +130,26 @@ def test_lsd_grows_with_a_tilt():
     little = change(x, np.roll(x, -1))["lsd_db"]
     tilted = change(x, np.cumsum(x) - np.mean(np.cumsum(x)))["lsd_db"]
     assert little < 3 < tilted
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_volume_after_a_gain_is_that_of_the_gained_signal(seed):
+    """Sparse, quiet and wandering signals: the gates at -70 LUFS are set anew."""
+    rng = np.random.default_rng(seed)
+    sr = 8000
+    n = sr * int(rng.integers(1, 20))
+    loud_db = rng.uniform(-60, -15)
+    floor_db = loud_db - rng.uniform(5, 50)
+    period = sr * int(rng.integers(2, 10))
+    level_db = np.where(np.arange(n) % period < rng.uniform(0.02, 1) * period, loud_db, floor_db)
+    x = (rng.standard_normal((1, n)) * 10 ** (level_db / 20)).astype(np.float32)
+    meter = VolumeMeter(sr, 1)
+    meter.update(x)
+    gain_db = float(np.clip(-23.0 - meter.finish().loudness_lufs, -30.0, 30.0))
+    gained = VolumeMeter(sr, 1)
+    gained.update(x * np.float32(10 ** (gain_db / 20)))
+    foretold, found = meter.finish(gain_db), gained.finish()
+    assert foretold.method == found.method
+    assert foretold.loudness_lufs == pytest.approx(found.loudness_lufs, abs=1e-4)
+    assert foretold.range_lu == pytest.approx(found.range_lu, abs=1e-4, nan_ok=True)
+    assert foretold.true_peak_dbtp == pytest.approx(found.true_peak_dbtp, abs=1e-4)

@@ -229,7 +229,20 @@ def test_bad_input_is_one_clear_error(tmp_path, name):
     arguments, code, expected = BAD[name]
     stderr = run(*arguments(tmp_path), "--workers", "1", code=code)
     assert expected in stderr
-    assert not (tmp_path / "out" / "plan").exists() or name == "unknown cluster"
+    assert not (tmp_path / "out").exists() or name == "unknown cluster"
+
+
+def test_fresh_deletes_a_corpus_and_nothing_else(tones, tmp_path):
+    """What is ours goes and is made again; a folder that holds no corpus keeps all that it has."""
+    out = tmp_path / "out"
+    (out / "plan").mkdir(parents=True)
+    (out / "plan" / "mine.txt").write_text("keep")
+    run("run", tones / "a", out, "--cluster", "none", "--fresh")
+    assert (out / "plan" / "mine.txt").read_text() == "keep"
+    (out / "notes.txt").write_text("keep")
+    run("run", tones / "a", out, "--cluster", "none", "--fresh", "--job", "listing")
+    assert (out / "notes.txt").read_text() == "keep"
+    assert rows_of(out)["1.wav"]["sr"] == 8000
 
 
 def test_tables_and_manifests(tones, tmp_path):

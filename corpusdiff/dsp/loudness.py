@@ -102,10 +102,11 @@ class LoudnessMeter:
         if len(hops):
             self._hops.append(hops)
 
-    def finish(self) -> Loudness:
-        """Loudness of what came so far."""
-        sums = np.concatenate([np.zeros(0), *self._hops])
-        rest = float((self._sums * self._weights).sum())
+    def finish(self, gain_db: float = 0.0) -> Loudness:
+        """Loudness of what came so far, or of that after a gain: the gates are set anew, and stay where they are."""
+        gain = float(db_to_power(gain_db)) if gain_db else 1.0
+        sums = np.concatenate([np.zeros(0), *self._hops]) * gain
+        rest = float((self._sums * self._weights).sum()) * gain
         n_samples = len(sums) * self._hop + self._filled
         mean_square = (float(sums.sum()) + rest) / max(n_samples, 1)
         range_lu = loudness_range(moving_sum(sums, _SHORT_TERM) / (_SHORT_TERM * self._hop))
