@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,9 @@ from corpusdiff.prepare import (
     NothingToDo,
     add_generation,
     check_same,
+    erase,
     failed_tracks,
+    leave_nothing,
     listed,
     new_or_changed,
     probed,
@@ -51,9 +53,6 @@ TOO_MANY_FAILED = 3
 
 #: Longest time that an option may give, in seconds: eleven days.
 LONGEST_S = 1e6
-
-#: What a corpus consists of; the rest of OUT is not ours to delete.
-PARTS = ("plan", "commits", "data.zarr", "events", ".tmp")
 
 
 @dataclass(frozen=True)
@@ -135,13 +134,13 @@ def execute(request: RunRequest) -> int:
     was_there = Path(request.out).exists()
     objects = open_objects(request.out)
     if request.mode == "fresh" and objects.size(plan_key(0)) is not None:
-        _erase(objects)
+        erase(objects)
     with open_display(as_json=request.as_json) as display:
         try:
             return _Run(request, job, manifest, objects, display).to_end()
         except UsageError:
             if not was_there:
-                _leave_nothing(objects)
+                leave_nothing(objects)
             raise
         finally:
             close_children()
@@ -283,20 +282,6 @@ class _Run:
             self.differing += tally.differing
             for line in summary_lines(tally, time.monotonic() - started):
                 self.display.note(line)
-
-
-def _erase(objects: LocalObjects) -> None:
-    """Delete the corpus, and nothing else that may lie in OUT."""
-    for part in PARTS:
-        shutil.rmtree(objects.root / part, ignore_errors=True)
-    (objects.root / "report.html").unlink(missing_ok=True)
-
-
-def _leave_nothing(objects: LocalObjects) -> None:
-    """Take the folder away again in which nothing has been made."""
-    with suppress(OSError):
-        (objects.root / ".tmp").rmdir()
-        objects.root.rmdir()
 
 
 def _totals(plan: Plan, done: Mapping[int, RecordHeader]) -> Totals:

@@ -7,9 +7,11 @@ second driver takes that plan.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +35,9 @@ from corpusdiff.store.generations import (
 )
 from corpusdiff.store.metadata import create_groups
 from corpusdiff.store.objects import LocalObjects
+
+#: What a corpus consists of; the rest of OUT is not ours to delete.
+PARTS = ("plan", "commits", "data.zarr", "events", ".tmp")
 
 
 class NothingToDo(Exception):
@@ -185,3 +190,17 @@ def check_same(plan: Plan, manifest: Manifest, job: Job, out: str) -> None:
             f"{out} was made by another command: {'; '.join(differences)}. Give the same source and job, "
             "another OUT, or --fresh to delete what is there"
         )
+
+
+def erase(objects: LocalObjects) -> None:
+    """Delete the corpus, and nothing else that may lie in OUT."""
+    for part in PARTS:
+        shutil.rmtree(objects.root / part, ignore_errors=True)
+    (objects.root / "report.html").unlink(missing_ok=True)
+
+
+def leave_nothing(objects: LocalObjects) -> None:
+    """Take the folder away again in which nothing has been made."""
+    with suppress(OSError):
+        (objects.root / ".tmp").rmdir()
+        objects.root.rmdir()

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from corpusdiff.metrics import COLUMNS, TEXT_COLUMNS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_maker import FLAC, PCM, STREAM, Clip, commit_clips, contents, make_corpus, make_generation
 
 from corpusdiff.errors import StoreError
+from corpusdiff.metrics import COLUMNS, TEXT_COLUMNS
 from corpusdiff.store import columns as columns_module
 from corpusdiff.store import finalise as finalise_module
 from corpusdiff.store.columns import CHUNK_ROWS, MISSING, Column, decode_column, encode_column
