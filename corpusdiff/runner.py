@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -77,7 +78,7 @@ class StopFlag:
 
     @contextmanager
     def on_signals(self, *, drain: bool = True) -> Iterator[StopFlag]:
-        """Let SIGINT and SIGTERM make the requests, in the main thread, while the block runs.
+        """Let SIGINT and SIGTERM make the requests while the block runs; only the main thread hears of them.
 
         The first only sets the flag. From the second on, or from the first if there is nothing to `drain`,
         the block is left with `Interrupted`, wherever it is; the handler prints nothing, for it may have
@@ -89,7 +90,8 @@ class StopFlag:
             if self.aborting or not drain:
                 raise KeyboardInterrupt
 
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        before = {number: signal.signal(number, handle) for number in heard}
         try:
             yield self
         except KeyboardInterrupt:

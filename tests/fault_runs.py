@@ -192,10 +192,10 @@ def strike(run: Run, target: str, rng: random.Random, n_shards: int) -> bool:
     One moment in four is while the run starts, the others are while it commits its shards.
     """
     if rng.random() < 0.25:
-        delay_s = rng.uniform(0.0, 3.0)
+        delay_s = rng.uniform(0.0, 1.5)
     else:
-        run.await_commits(rng.randrange(n_shards - 2))
-        delay_s = rng.uniform(0.0, 0.1)
+        run.await_commits(rng.randrange(n_shards - 4))
+        delay_s = rng.uniform(0.0, 0.05)
     until = time.monotonic() + delay_s
     while time.monotonic() < until and not run.ended:
         time.sleep(LOOK_EVERY_S)

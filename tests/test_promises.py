@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,15 @@ def test_fresh_deletes_a_corpus_and_nothing_else(tones, tmp_path):
     run("run", tones / "a", out, "--cluster", "none", "--fresh", "--job", "listing")
     assert (out / "notes.txt").read_text() == "keep"
     assert rows_of(out)["1.wav"]["sr"] == 8000
+
+
+def test_run_from_python_in_any_thread(tones, tmp_path):
+    """corpusdiff.run gives the open corpus; twice, and off the main thread, where no signal can be heard."""
+    for name in ("one", "two"):
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(corpusdiff.run, str(tones / "a"), str(tmp_path / name), cluster="none").result()
+        assert [item.status for item in done] == ["ok"]
+    assert_same_bytes(tmp_path / "one" / "data.zarr", tmp_path / "two" / "data.zarr")
 
 
 def test_tables_and_manifests(tones, tmp_path):

@@ -15,9 +15,13 @@ from fault_runs import Run, checked, kill, same_corpus, strike, wait_for, watche
 import corpusdiff
 from corpusdiff.errors import StoreError
 from corpusdiff.events import EventLog
+from corpusdiff.isolate import Child
+from corpusdiff.jobfile import load_job
+from corpusdiff.manifests.base import Track
+from corpusdiff.shards import RunOptions
 
-#: The command of these tests.
 LOCAL = ("--workers", "2")
+SERIAL = ("--cluster", "none")
 
 
 def run_to_the_end(reference, out, targets, seed):
@@ -67,7 +71,7 @@ def test_thirty_kills_at_random_moments(reference, tmp_path, seed, target):
 @pytest.mark.parametrize("delay_s", [0.0, 0.3])
 def test_a_child_killed_while_it_reads_headers_changes_no_plan(reference, tmp_path, delay_s):
     """A header that nobody could read would change the shards, and with them the bytes."""
-    with Run(reference.source, tmp_path / "out", "--cluster", "none") as run:
+    with Run(reference.source, tmp_path / "out", *SERIAL) as run:
         wait_for(lambda: run.children() or run.ended, "a child")
         time.sleep(delay_s)
         for pid in run.children():
@@ -192,7 +196,7 @@ def test_a_full_disk_stops_the_run_and_is_named(reference, tmp_path, disk, phase
     tables = pages(reference.out / "data.zarr" / "tracks")
     audio = pages(reference.out) - tables
     room = {"planning": 2 * 4096, "processing": audio // 2, "finalising": audio + tables // 2}[phase]
-    options = LOCAL if phase == "processing" else ("--cluster", "none")
+    options = LOCAL if phase == "processing" else SERIAL
     disk.grow(room)
     with watched(out, reference.n_tracks):
         with Run(reference.source, out, *options) as run:
@@ -215,7 +219,7 @@ def test_however_little_room_there_is(reference, tmp_path, disk):
     """The disk fills one page later each time: at whatever file it happens, one line says so."""
     for n_pages in range(1, 24):
         disk.grow(n_pages * 4096)
-        with Run(reference.source, tmp_path / "out", "--cluster", "none", "--limit", "30") as run:
+        with Run(reference.source, tmp_path / "out", *SERIAL, "--limit", "30") as run:
             code = run.finish()
         assert code in {0, 1}, run.said
         assert "Traceback" not in run.said, f"{n_pages} pages: {run.said}"
@@ -224,13 +228,30 @@ def test_however_little_room_there_is(reference, tmp_path, disk):
         assert disk.mount(4096)
 
 
+def test_no_room_for_temporary_files(reference, tmp_path, disk):
+    """One line while planning; while processing the folder is named and no track is charged."""
+    with Run(reference.source, tmp_path / "corpus", *SERIAL, "--spool", str(tmp_path / "out")) as run:
+        assert run.finish() == 1, run.said
+    assert "No space left on device" in run.said.splitlines()[-1]
+    assert "Traceback" not in run.said
+    streams = tmp_path / "out" / "streams"
+    streams.touch()
+    child = Child(RunOptions(spool=str(tmp_path / "out")))
+    try:
+        child.configure(load_job("asr").to_dict(), str(reference.source), 1 << 14, str(streams))
+        with pytest.raises(OSError, match=f"no space for temporary files in {tmp_path / 'out'}"):
+            child.track(Track(id="a", path="speaker0/000.wav"), 0, lambda seconds: None)
+    finally:
+        child.close()
+
+
 def test_a_full_disk_under_the_event_log():
     """The log's own writes say what is wrong too."""
     with pytest.raises(StoreError, match="/dev/full: cannot be written .No space left on device"):
         EventLog(Path("/dev/full")).write("start")
 
 
-@pytest.mark.parametrize("second", [LOCAL, ("--cluster", "none")])
+@pytest.mark.parametrize("second", [SERIAL, pytest.param(LOCAL, marks=pytest.mark.faults)], ids=["serial", "local"])
 def test_two_drivers_at_once(reference, tmp_path, second):
     """Both exit 0, there is one corpus, and from the first success on it can be opened."""
     out = tmp_path / "out"

@@ -26,7 +26,7 @@ from corpusdiff.store.verify import verify
 LOCAL = ("--workers", "2")
 SERIAL = ("--cluster", "none")
 
-#: The command, impatient: a track gets 8 CPU seconds rather than 30.
+#: The command, impatient: a track gets 6 CPU seconds rather than 30.
 IMPATIENT = """
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ from corpusdiff import cli, driver
 class Impatient(driver.RunRequest):
     @property
     def options(self):
-        return replace(super().options, cpu_base_s=8.0)
+        return replace(super().options, cpu_base_s=6.0)
 
 
 if __name__ == "__main__":
@@ -47,8 +47,8 @@ if __name__ == "__main__":
 #: What a poisoned track is charged with, by what is in its name: the reason, and words of the error.
 CHARGES = {
     "segfault": ("crash", "killed by SIGSEGV, 2 times"),
-    "hang": ("stalled", "no progress for 5 s, 2 times"),
-    "spin": ("cpu", "more than 8 CPU seconds"),
+    "hang": ("stalled", "no progress for 4 s, 2 times"),
+    "spin": ("cpu", "more than 6 CPU seconds"),
     "fifty": ("memory", "memory limit of 4.0 GiB"),
 }
 
@@ -87,7 +87,7 @@ def test_poison_is_charged_to_its_tracks_alone(reference, poisoned, tmp_path):
     """The error names the signal or the limit, no worker dies, and what failed can be tried again."""
     out = tmp_path / "out"
     workers = set()
-    with Run(poisoned, out, *LOCAL, "--stall", "5", hook="poison", program=("-c", IMPATIENT)) as run:
+    with Run(poisoned, out, *LOCAL, "--stall", "4", hook="poison", program=("-c", IMPATIENT)) as run:
         while not run.ended:
             workers.update(run.workers())
             time.sleep(0.05)
@@ -113,7 +113,7 @@ def test_poison_is_charged_to_its_tracks_alone(reference, poisoned, tmp_path):
 
 def test_a_child_that_stands_still_charges_no_track(reference, tmp_path):
     """A child stopped once is replaced after --stall seconds, and its track tried again."""
-    with Run(reference.source, tmp_path / "out", *SERIAL, "--stall", "4") as run:
+    with Run(reference.source, tmp_path / "out", *SERIAL, "--stall", "3") as run:
         run.await_commits(3)
         for pid in run.children():
             kill(pid, signal.SIGSTOP)
