@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import shutil
@@ -72,18 +71,13 @@ class OwnCluster:
     def open(self) -> Client:
         """A client of a new cluster; the one before is ended."""
         self._end(kill=True)
-        has_bokeh = importlib.util.find_spec("bokeh") is not None
         # The loop's thread starts the workers, and they inherit what it blocks: the terminal's Ctrl-C goes
         # to every process in the foreground, and a batch system's SIGTERM too, but the driver alone decides.
         # Folders of the workers, and of the scheduler too.
         with _signals_blocked(), dask.config.set({"temporary-directory": self._folder}):
             self._cluster = self._started()
             self._client = Client(self._cluster, set_as_default=False)
-        if has_bokeh:
-            dashboard = f"dashboard at {self._cluster.dashboard_link}"
-        else:
-            dashboard = "no dashboard: it needs pip install 'corpusdiff[dashboard]'"
-        self._notify(f"{self._n_workers} workers on this machine, {dashboard}")
+        self._notify(f"{self._n_workers} workers on this machine, dashboard at {self._cluster.dashboard_link}")
         return self._client
 
     def _started(self) -> LocalCluster:

@@ -10,7 +10,7 @@ from typing import Any
 
 from corpusdiff.errors import UsageError
 from corpusdiff.isolate import close_children
-from corpusdiff.job import Job, OutputSpec
+from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job
 from corpusdiff.manifests import open_manifest
 from corpusdiff.manifests.base import Manifest
@@ -18,6 +18,7 @@ from corpusdiff.manifests.frozen import freeze
 from corpusdiff.plan import Plan
 from corpusdiff.prepare import listed, plan_frozen, probed
 from corpusdiff.shards import RunOptions
+from corpusdiff.specs import OutputSpec
 from corpusdiff.store.commit import committed
 from corpusdiff.store.finalise import is_final
 from corpusdiff.store.generations import read_plans

@@ -10,8 +10,9 @@ import numpy as np
 
 from corpusdiff.encode import Encoder, open_encoder
 from corpusdiff.errors import ParameterError, TrackError
-from corpusdiff.job import Job, LoudnessSpec
+from corpusdiff.job import Job
 from corpusdiff.metrics import ChangeMeter, VolumeMeter
+from corpusdiff.specs import LoudnessSpec
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Signal, run_blocks
 from corpusdiff.stages.chain import Chain

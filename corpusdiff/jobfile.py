@@ -13,14 +13,22 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from corpusdiff.errors import JobError, ParameterError
-from corpusdiff.job import Job, LoudnessSpec, OutputSpec, SourceSpec, field_names
+from corpusdiff.job import DEFAULT_RULE, Job, Rule
+from corpusdiff.jobset import LISTS, label, set_value
+from corpusdiff.specs import GuardSpec, LoudnessSpec, OutputSpec, SourceSpec, VadSpec, field_names
 from corpusdiff.stages import registry
 from corpusdiff.stages.base import Signal, Stage
 
-_SECTIONS = ("name", "description", "source", "chain", "loudness", "output")
+_SECTIONS = ("name", "description", "source", "vad", "rule", "chain", "guard", "loudness", "output")
 
 #: Sections that are a table, and the parameters of each.
-_TABLES: dict[str, type] = {"source": SourceSpec, "loudness": LoudnessSpec, "output": OutputSpec}
+_TABLES: dict[str, type] = {
+    "source": SourceSpec,
+    "vad": VadSpec,
+    "guard": GuardSpec,
+    "loudness": LoudnessSpec,
+    "output": OutputSpec,
+}
 
 #: Endings of our names, and what they mean.
 _UNITS = {
@@ -68,10 +76,10 @@ def load_job(name: str, sets: Sequence[str] = ()) -> Job:
         found = re.search(r"at line (\d+)", str(error))
         line = found[1] if found else text.count("\n") + 1
         raise JobError(f"{name}:{line}: not TOML: {error}") from error
-    for section in ("chain", "output"):
+    for section in LISTS:
         _entries(document, section, name)
     for item in sets:
-        _set(document, item)
+        set_value(document, item)
     place = name + "".join(f" --set {item}" for item in sets)
     job = _job(document, place, Path(name).stem)
     _try(job, place)
@@ -101,16 +109,18 @@ def _read(name: str) -> str:
 
 def _job(document: Mapping[str, Any], place: str, stem: str) -> Job:
     _check_keys(document, _SECTIONS, place, "")
-    loudness = document.get("loudness")
     try:
         return Job(
             name=_typed(document.get("name", stem), str, place, "name"),
             description=_typed(document.get("description", ""), str, place, "description"),
             source=_spec(SourceSpec, document.get("source", {}), place, "source"),
-            chain=tuple(_stage(table, place, i) for i, table in enumerate(_entries(document, "chain", place))),
-            loudness=None if loudness is None else _spec(LoudnessSpec, loudness, place, "loudness"),
+            vad=_optional(VadSpec, document, place, "vad"),
+            rules=tuple(_rule(table, place, i) for i, table in enumerate(_entries(document, "rule", place))),
+            chain=_chain(document, place, ""),
+            guard=_optional(GuardSpec, document, place, "guard"),
+            loudness=_optional(LoudnessSpec, document, place, "loudness"),
             outputs=tuple(
-                _spec(OutputSpec, table, place, f"output.{_label(table)}")
+                _spec(OutputSpec, table, place, f"output.{label(table)}")
                 for table in _entries(document, "output", place) or [{}]
             ),
         )
@@ -122,37 +132,52 @@ def _try(job: Job, place: str) -> None:
     """Refuse stages that do not fit the job's own rate, rather than every track later on."""
     if job.source.sr is None:
         return
-    signal = Signal(job.source.sr, job.source.channels or 1)
-    for stage in job.chain:
-        try:
-            stage.initial_state(signal)
-        except ParameterError as error:
-            raise JobError(f"{place}: chain.{stage.name}.{error}") from error
+    signal = Signal(job.source.sr, job.source.channels or 1, n_references=int(job.source.has_reference))
+    for rule, chain in job.chains().items():
+        for stage in chain:
+            try:
+                stage.initial_state(signal)
+            except ParameterError as error:
+                where = "" if rule == DEFAULT_RULE else f"rule.{rule}."
+                raise JobError(f"{place}: {where}chain.{stage.name}.{error}") from error
 
 
-def _entries(document: Mapping[str, Any], section: str, place: str) -> list[dict[str, Any]]:
+def _entries(document: Mapping[str, Any], section: str, place: str, where: str = "") -> list[dict[str, Any]]:
     tables = document.get(section, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise JobError(f"{place}: {section}: expected tables headed [[{section}]], with double brackets")
+        head = f"{'rule.' if where else ''}{section}"
+        raise JobError(f"{place}: {where}{section}: expected tables headed [[{head}]], with double brackets")
     return tables
 
 
-def _label(table: Any) -> str:
-    """What people call a table of a chain or of outputs."""
-    if not isinstance(table, dict):
-        return repr(table)
-    return str(table.get("stage") or table.get("name") or table.get("encoding") or OutputSpec.encoding)
+def _rule(table: dict[str, Any], place: str, index: int) -> Rule:
+    where = f"rule.{table.get('name', index)}"
+    _check_keys(table, field_names(Rule), place, where)
+    for name in _required(Rule):
+        if name not in table:
+            raise JobError(f'{place}: {where}: {name} is missing, e.g. name = "noisy", when = "snr_db < 10"')
+    texts = {name: _typed(table[name], str, place, f"{where}.{name}") for name in ("name", "when")}
+    try:
+        return Rule(**texts, chain=_chain(table, place, f"{where}."))
+    except ParameterError as error:
+        raise JobError(f"{place}: {where}.{error}") from error
 
 
-def _stage(table: Mapping[str, Any], place: str, index: int) -> Stage:
+def _chain(document: Mapping[str, Any], place: str, where: str) -> tuple[Stage, ...]:
+    """The stages under ``chain``; `where` is what stands before that in messages."""
+    tables = _entries(document, "chain", place, where)
+    return tuple(_stage(table, place, f"{where}chain", i) for i, table in enumerate(tables))
+
+
+def _stage(table: Mapping[str, Any], place: str, where: str, index: int) -> Stage:
     name = table.get("stage")
     if not isinstance(name, str):
-        raise JobError(f'{place}: chain.{index}: say which stage, e.g. stage = "level"; got {name!r}')
+        raise JobError(f'{place}: {where}.{index}: say which stage, e.g. stage = "level"; got {name!r}')
     try:
         kind = registry.stage_class(name)
     except ParameterError as error:
-        raise JobError(f"{place}: chain.{index}.{error}") from error
-    where = f"chain.{name}"
+        raise JobError(f"{place}: {where}.{index}.{error}") from error
+    where = f"{where}.{name}"
     parameters = {key: value for key, value in table.items() if key != "stage"}
     _check_keys(parameters, field_names(kind), place, where)
     try:
@@ -161,6 +186,11 @@ def _stage(table: Mapping[str, Any], place: str, index: int) -> Stage:
         raise JobError(f"{place}: {where}.{error}") from error
     except ValueError as error:  # a plug-in's way to say the same
         raise JobError(f"{place}: {where}: {error}") from error
+
+
+def _optional(kind: type[T], document: Mapping[str, Any], place: str, where: str) -> T | None:
+    """The table under `where`, None where there is none."""
+    return _spec(kind, document[where], place, where) if where in document else None
 
 
 def _spec(kind: type[T], table: Any, place: str, where: str) -> T:
@@ -231,46 +261,3 @@ def _home(key: str) -> str:
 def _near(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     return f": did you mean {near[0]}?" if near else ""
-
-
-def _set(document: dict[str, Any], item: str) -> None:
-    """Apply one ``KEY=VALUE``: ``source.sr=8000``, ``chain.level.steps=5``, ``chain.0.steps=5``."""
-    key, equals, text = item.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise JobError(f"--set {item}: expected KEY=VALUE, e.g. source.sr=8000")
-    if parts[0] == "output":
-        document.setdefault("output", [{}])  # the one that a job without any has
-    elif parts[0] == "chain":
-        document.setdefault("chain", [])
-    table: Any = document
-    for depth, part in enumerate(parts[:-1]):
-        table = _descend(table, part, f"--set {item}", ".".join(parts[: depth + 1]))
-    if not isinstance(table, dict):
-        where = ".".join(parts[:-1])
-        remedy = f"name one of its tables too, e.g. {where}.0.KEY=VALUE" if isinstance(table, list) else "it is a value"
-        raise JobError(f"--set {item}: {where} has no key {parts[-1]}: {remedy}")
-    table[parts[-1]] = _value(text.strip())
-
-
-def _descend(table: Any, part: str, place: str, where: str) -> Any:
-    if isinstance(table, dict):
-        return table.setdefault(part, {})
-    if not isinstance(table, list):
-        raise JobError(f"{place}: {where.rpartition('.')[0]} is a value, and has no keys")
-    labels = [_label(entry) for entry in table]
-    if part.isdecimal() and int(part) < len(table):
-        return table[int(part)]
-    if labels.count(part) == 1:
-        return table[labels.index(part)]
-    problem = "names more than one: give its number, from 0" if part in labels else "is not there"
-    raise JobError(f"{place}: {where} {problem}; there are {', '.join(labels) or 'none'}")
-
-
-def _value(text: str) -> Any:
-    """What TOML makes of it; a bare word is a text."""
-    try:
-        document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return document["value"] if len(document) == 1 else text

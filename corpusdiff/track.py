@@ -15,10 +15,10 @@ from corpusdiff.dsp.levels import LevelMeter, usual_levels
 from corpusdiff.dsp.resample import Resampler, downmix
 from corpusdiff.errors import TrackError
 from corpusdiff.finish import Sinks, TrackContext, finish_track
-from corpusdiff.job import SourceSpec
 from corpusdiff.manifests.base import Track
 from corpusdiff.metrics import Measurement, Meter
 from corpusdiff.source import AudioReader, open_source
+from corpusdiff.specs import SourceSpec
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Measured, Signal
 

@@ -19,7 +19,7 @@ from corpusdiff.dsp.dither import quantize
 from corpusdiff.encode import Encoded, decode_flac, decode_stream, encode_flac, encode_pcm, open_encoder, unsupported
 from corpusdiff.encode.ogg import with_fixed_serial
 from corpusdiff.errors import TrackError
-from corpusdiff.job import OutputSpec
+from corpusdiff.specs import OutputSpec
 
 LOSSY = {
     "opus": OutputSpec(encoding="opus", bitrate_kbps=64, complexity=5),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from corpusdiff.encode import open_encoder
 from corpusdiff.errors import ParameterError
-from corpusdiff.job import Job, LoudnessSpec, OutputSpec, SourceSpec, diff_jobs
+from corpusdiff.job import Job, diff_jobs
+from corpusdiff.specs import LoudnessSpec, OutputSpec, SourceSpec
 from corpusdiff.stages.registry import available, create, stage_class
 
 gains = st.floats(-20, 20).map(lambda gain_db: create("gain", {"gain_db": gain_db}))

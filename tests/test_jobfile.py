@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpusdiff.errors import JobError
-from corpusdiff.job import Job, LoudnessSpec, OutputSpec, SourceSpec
+from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job, ready_jobs
+from corpusdiff.specs import LoudnessSpec, OutputSpec, SourceSpec
 from corpusdiff.stages import registry
 from corpusdiff.stages.frame_gain import FrameGain
 from corpusdiff.stages.highpass import Highpass
@@ -189,7 +190,7 @@ LEVEL = '[[chain]]\nstage = "level"\n'
     ("text", "said"),
     [
         ("[sourc]\n", "sourc: unknown key: did you mean source?"),
-        ("[rules]\n", "rules: unknown key; known here: name, description, source, chain, loudness, output"),
+        ("[rules]\n", "rules: unknown key: did you mean rule?"),
         ("target_lufs = -23\n", "target_lufs: unknown key: it belongs under [loudness]"),
         ("sr = 8000\n", "sr: unknown key: it belongs under [source]"),
         ("[source]\nsample_rate = 8000\n", "source.sample_rate: unknown key: did you mean sr?"),

@@ -13,9 +13,9 @@ from corpusdiff import finish, source
 from corpusdiff.dsp.resample import segment_bounds
 from corpusdiff.errors import TrackError
 from corpusdiff.finish import Sinks, TrackContext, loudness_gain
-from corpusdiff.job import LoudnessSpec
 from corpusdiff.jobfile import load_job
 from corpusdiff.manifests.base import Track
+from corpusdiff.specs import LoudnessSpec
 from corpusdiff.track import process_track
 
 

@@ -36,7 +36,7 @@ from corpusdiff.errors import TrackError
 from corpusdiff.stages.base import Audio
 
 if TYPE_CHECKING:
-    from corpusdiff.job import OutputSpec
+    from corpusdiff.specs import OutputSpec
 
 __all__ = [
     "SUPPORTED_RATES",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
 
-    from corpusdiff.job import OutputSpec
+    from corpusdiff.specs import OutputSpec
 
 #: Rates in Hz that an encoding takes; an encoding that is not here takes any.
 SUPPORTED_RATES: dict[str, frozenset[int]] = {

@@ -8,6 +8,7 @@ gives n + latency samples, of which the first ``latency`` are dropped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
@@ -46,16 +47,22 @@ class Measured:
 
     Parameters
     ----------
-    loudness_lufs : integrated loudness (BS.1770), -inf for silence
-    level_dbfs : median of the level over the 10 ms hops that are not under the floor gate
+    loudness_lufs : integrated loudness (BS.1770)
+    level_dbfs : median of the levels that are not under the floor gate
     peak_level_dbfs : 95th percentile of the same levels
     spectrum : long-term power spectrum
+    snr_db : estimated signal-to-noise ratio
+    noise_dbfs : estimated level of the noise
+
+    Whatever cannot be said of a signal is NaN.
     """
 
     loudness_lufs: float
     level_dbfs: float
     peak_level_dbfs: float
     spectrum: Spectrum
+    snr_db: float = math.nan
+    noise_dbfs: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -67,16 +74,23 @@ class Signal:
     sr : sampling rate in Hz
     n_channels : number of channels
     measured : the first pass's findings, or None when the run is causal
+    n_references : far-end signals that come along as further rows of every block, after the channels
     """
 
     sr: int
     n_channels: int
     measured: Measured | None = None
+    n_references: int = 0
 
 
 @runtime_checkable
 class Stage(Protocol):
-    """One step of a chain. Implementations are frozen dataclasses of JSON-able parameters."""
+    """One step of a chain. Implementations are frozen dataclasses of JSON-able parameters.
+
+    Two class attributes say what a stage asks for. ``takes_references = True``: its blocks have the rows of the far-end
+    signals too, (n_channels + n_references, n) in and (n_channels, n) out; others never see them.
+    ``needs_measured = True``: it cannot do without the first pass, and hence not in real time.
+    """
 
     name: ClassVar[str]
 
@@ -95,6 +109,16 @@ class Stage(Protocol):
     def flush(self, state: State, sig: Signal) -> Audio:
         """The last ``latency`` samples, (n_channels, latency)."""
         ...
+
+
+def takes_references(stage: Stage) -> bool:
+    """Whether the stage gets the rows of the far-end signals."""
+    return bool(getattr(stage, "takes_references", False))
+
+
+def needs_measured(stage: Stage) -> bool:
+    """Whether the stage cannot do without the first pass."""
+    return bool(getattr(stage, "needs_measured", False))
 
 
 def run_blocks(stage: Stage, blocks: Iterable[Audio], sig: Signal) -> Iterator[Audio]:
@@ -117,4 +141,4 @@ def run_blocks(stage: Stage, blocks: Iterable[Audio], sig: Signal) -> Iterator[A
 def run_whole(stage: Stage, x: Audio, sig: Signal) -> Audio:
     """Run `stage` over a whole signal: (n_channels, n) in and out, latency taken out."""
     parts = list(run_blocks(stage, [x], sig))
-    return np.concatenate(parts, axis=1) if parts else x[:, :0].copy()
+    return np.concatenate(parts, axis=1) if parts else np.zeros((sig.n_channels, 0), np.float32)

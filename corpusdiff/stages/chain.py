@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from corpusdiff.stages.base import Audio, Signal, Stage, State
+from corpusdiff.stages.base import Audio, Signal, Stage, State, takes_references
 from corpusdiff.stages.spectral import Fused, Spectral, SpectralGain
 
 
@@ -22,6 +22,7 @@ class Chain:
     """
 
     name: ClassVar[str] = "chain"
+    takes_references: ClassVar[bool] = True
 
     stages: tuple[Stage, ...] = ()
 
@@ -33,24 +34,36 @@ class Chain:
         return sum(stage.latency(sig) for stage in self.stages)
 
     def initial_state(self, sig: Signal) -> State:
-        """The stages' states."""
-        return tuple(stage.initial_state(sig) for stage in self.stages)
+        """The stages' states, and the references that wait for the audio in the stage before each."""
+        latencies = [0, *(stage.latency(sig) for stage in self.stages[:-1])]
+        lines = tuple(np.zeros((sig.n_references, n), np.float32) for n in latencies[: len(self.stages)])
+        return tuple(stage.initial_state(sig) for stage in self.stages), lines
 
     def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
-        """Each stage gets what the one before gave."""
-        states = []
-        for stage, before in zip(self.stages, state, strict=True):
-            x, after = stage.step(x, before, sig)
+        """Each stage gets what the one before gave, beside the references of the same time."""
+        x, references = x[: sig.n_channels], x[sig.n_channels :]
+        states, lines = [], []
+        for stage, before, line in zip(self.stages, *state, strict=True):
+            waiting = np.concatenate([line, references], axis=1)
+            references, rest = np.split(waiting, [references.shape[1]], axis=1)
+            x, after = stage.step(_rows(stage, x, references), before, sig)
             states.append(after)
-        return x, tuple(states)
+            lines.append(rest)
+        return x, (tuple(states), tuple(lines))
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """What the stages still hold, each passed through those that follow."""
-        rest = np.zeros((sig.n_channels, 0), np.float32)
-        for stage, before in zip(self.stages, state, strict=True):
-            head, after = stage.step(rest, before, sig)
-            rest = np.concatenate([head, stage.flush(after, sig)], axis=1)
-        return rest
+        x = np.zeros((sig.n_channels, 0), np.float32)
+        references = np.zeros((sig.n_references, 0), np.float32)
+        for stage, before, line in zip(self.stages, *state, strict=True):
+            references = np.concatenate([line, references], axis=1)
+            head, after = stage.step(_rows(stage, x, references), before, sig)
+            x = np.concatenate([head, stage.flush(after, sig)], axis=1)
+        return x
+
+
+def _rows(stage: Stage, x: Audio, references: Audio) -> Audio:
+    return np.concatenate([x, references]) if len(references) and takes_references(stage) else x
 
 
 def fused(stages: Iterable[Stage]) -> tuple[Stage, ...]:

@@ -12,7 +12,7 @@ import pytest
 from corpusdiff.dsp import stft
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages import registry
-from corpusdiff.stages.base import Signal, run_whole
+from corpusdiff.stages.base import Signal, run_blocks, run_whole
 from corpusdiff.stages.chain import Chain
 from corpusdiff.stages.frame_gain import FrameGain
 from corpusdiff.stages.gain import Gain
@@ -127,3 +127,32 @@ def test_a_plug_in_that_cannot_be_loaded_is_named(monkeypatch):
     monkeypatch.setattr(registry, "_points", lambda: {"broken": point})
     with pytest.raises(ParameterError, match=r"no_such_package\.stages:Broken, which cannot be loaded"):
         registry.create("broken", {})
+
+
+@dataclass(frozen=True)
+class Subtract:
+    """Take the reference away from every channel."""
+
+    name: ClassVar[str] = "subtract"
+    takes_references: ClassVar[bool] = True
+
+    def latency(self, sig: Signal) -> int:
+        return 0
+
+    def initial_state(self, sig: Signal) -> None:
+        return None
+
+    def step(self, x, state, sig):
+        return x[: sig.n_channels] - x[sig.n_channels :], None
+
+    def flush(self, state, sig):
+        return np.zeros((sig.n_channels, 0), np.float32)
+
+
+@pytest.mark.parametrize("cuts", [[], [1, 2, 700, 5000], list(range(0, 6000, 37))])
+def test_references_keep_time_with_the_audio(cuts):
+    """A reference arrives at its stage as late as the audio does, whatever is before and behind, to the last sample."""
+    sig = Signal(16000, 1, n_references=1)
+    chain = Chain((FrameGain(frame_length=256, mix=0.0), Subtract(), Timbre(mix=0.0), FrameGain(mix=0.0)))
+    y = np.concatenate(list(run_blocks(chain, np.split(X, cuts, axis=1), sig)), axis=1)
+    np.testing.assert_allclose(y, X[:1] - X[1:], atol=1e-6)

@@ -12,7 +12,7 @@ from store_maker import FLAC, PCM, STREAM, Clip, contents, make_corpus, make_gen
 
 from corpusdiff.encode import open_encoder
 from corpusdiff.errors import StoreError, TrackError
-from corpusdiff.job import OutputSpec
+from corpusdiff.specs import OutputSpec
 from corpusdiff.store.arrays import to_float
 from corpusdiff.store.cache import ByteCache
 from corpusdiff.store.commit import commit_shard

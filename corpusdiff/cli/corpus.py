@@ -1,56 +1,16 @@
-"""The command line. Each command reads its options, calls one function and prints what it says."""
+"""Commands on corpora: run, plan, status, verify, table, scan."""
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from corpusdiff import __version__
-from corpusdiff.errors import CorpusdiffError
+from corpusdiff.cli.group import main
+from corpusdiff.cli.options import as_json, job_options
 from corpusdiff.shards import STALL_S
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _Group(click.Group):
-    """Errors of ours leave as one line and their own exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except CorpusdiffError as error:
-            click.echo(f"corpusdiff: {error}", err=True)
-            sys.exit(error.exit_code)
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            click.echo(f"corpusdiff: {error}: free some space, also where temporary files go (--spool)", err=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            sys.exit(130)
-
-
-def job_options(command: F) -> F:
-    """`--job` and `--set`."""
-    job = click.option("--job", default="asr", show_default=True, metavar="NAME|FILE", help="Ready job or job file.")
-    sets = click.option(
-        "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change one value of the job, e.g. source.sr=8000."
-    )
-    return job(sets(command))
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, package_name="corpusdiff")
-def main() -> None:
-    """Time and spectral diffusion of audio corpora too large to touch by hand."""
 
 
 @main.command()
@@ -187,29 +147,3 @@ def scan(source: str, manifest: str) -> None:
     from corpusdiff.tables import write_manifest
 
     click.echo(write_manifest(source, manifest))
-
-
-@main.command()
-@click.argument("name", required=False)
-def jobs(name: str | None) -> None:
-    """List the ready jobs, or print one to start your own from.
-
-    \b
-    Examples:
-      corpusdiff jobs
-      corpusdiff jobs asr > my.toml
-    """
-    from corpusdiff.jobfile import load_job, ready_jobs
-
-    ready = ready_jobs()
-    if name is None:
-        for job_name in sorted(ready):
-            click.echo(f"{job_name:>16}  {load_job(job_name).description}")
-    elif name in ready:
-        click.echo(ready[name].read_text(), nl=False)
-    else:
-        raise click.UsageError(f"no ready job {name!r}: there are {', '.join(sorted(ready))}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,6 @@
+"""The command line. Each command reads its options, calls one function and prints what it says."""
+
+from corpusdiff.cli import corpus, jobs
+from corpusdiff.cli.group import main
+
+__all__ = ["corpus", "jobs", "main"]

@@ -1,0 +1,5 @@
+"""``python -m corpusdiff.cli``."""
+
+from corpusdiff.cli import main
+
+main()
