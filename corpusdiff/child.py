@@ -26,7 +26,7 @@ from corpusdiff.job import Job
 from corpusdiff.manifests.base import Track
 from corpusdiff.pipe import Pipe, PipeClosed
 from corpusdiff.source import probe
-from corpusdiff.track import process_track
+from corpusdiff.track import measure_track, process_track
 
 _PR_SET_PDEATHSIG = 1
 
@@ -65,7 +65,13 @@ class _Server:
 
     def serve(self) -> None:
         """Answer until the worker closes the pipe."""
-        answers = {"job": self._job, "streams": self._open_streams, "track": self._track, "probe": self._probe}
+        answers = {
+            "job": self._job,
+            "streams": self._open_streams,
+            "track": self._track,
+            "measure": self._measure,
+            "probe": self._probe,
+        }
         while True:
             try:
                 message = self._pipe.receive()
@@ -90,15 +96,30 @@ class _Server:
         return {"ok": True}
 
     def _track(self, message: dict[str, Any]) -> dict[str, Any]:
-        assert self._context is not None
         assert self._streams is not None
-        track = Track.from_json(message["track"])
         self._streams.seek(message["offset"])
         started = time.process_time()
+        answer = self._attempt(message, self._processed)
+        return answer | {"end": self._streams.tell(), "cpu_s": time.process_time() - started}
+
+    def _processed(self, track: Track, context: TrackContext) -> list[dict[str, Any]]:
+        assert self._streams is not None
+        rows = process_track(track, context, Sinks(self._streams), self._progress)
+        self._streams.flush()
+        return rows
+
+    def _measure(self, message: dict[str, Any]) -> dict[str, Any]:
+        return self._attempt(message, lambda track, context: measure_track(track, context, self._progress))
+
+    def _attempt(
+        self, message: dict[str, Any], work: Callable[[Track, TrackContext], list[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Rows of a track, or why there are none."""
+        assert self._context is not None
+        track = Track.from_json(message["track"])
         try:
             self._hook(track)
-            rows = process_track(track, self._context, Sinks(self._streams), self._progress)
-            self._streams.flush()
+            return {"rows": work(track, self._context)}
         except TrackError as error:
             return {"failed": {"reason": error.reason, "error": str(error)}}
         except MemoryError:
@@ -109,7 +130,6 @@ class _Server:
         except Exception as error:
             trace = traceback.format_exc()
             return {"failed": {"reason": "bug", "error": f"{type(error).__name__}: {error}"}, "trace": trace}
-        return {"rows": rows, "end": self._streams.tell(), "cpu_s": time.process_time() - started}
 
     def _probe(self, message: dict[str, Any]) -> dict[str, Any]:
         try:

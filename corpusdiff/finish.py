@@ -1,8 +1,8 @@
-"""The passes after the first: run the chain, set the loudness, measure again, encode."""
+"""The passes after the first: the chain, the loudness, the limiter, what came of it, the encoders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -11,16 +11,13 @@ import numpy as np
 from corpusdiff.encode import Encoder, open_encoder
 from corpusdiff.errors import ParameterError, TrackError
 from corpusdiff.job import Job
-from corpusdiff.metrics import ChangeMeter, VolumeMeter
+from corpusdiff.metrics import Meter
+from corpusdiff.shape import shape
 from corpusdiff.specs import LoudnessSpec
 from corpusdiff.spool import AudioSpool
-from corpusdiff.stages.base import Audio, Signal, run_blocks
-from corpusdiff.stages.chain import Chain
+from corpusdiff.stages.base import Audio, Signal, Stage, run_blocks
 from corpusdiff.stages.limiter import Limiter
 from corpusdiff.units import db_to_amplitude
-
-#: Samples per channel of a block between the passes: fits the cache, amortises Python.
-BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -91,51 +88,48 @@ def loudness_gain(loudness_lufs: float, true_peak_dbtp: float, spec: LoudnessSpe
 
 
 def finish_track(
-    row_id: str, audio: AudioSpool, signal: Signal, context: TrackContext, sinks: Sinks
+    row_id: str,
+    audio: AudioSpool,
+    references: AudioSpool | None,
+    stages: tuple[Stage, ...],
+    signal: Signal,
+    context: TrackContext,
+    sinks: Sinks,
 ) -> tuple[dict[str, float], dict[str, str], list[dict[str, Any]]]:
     """Metrics, texts and outputs of a track whose audio at the job's rate is `audio`. Raises TrackError."""
-    spec = context.job.loudness
+    job = context.job
     try:
-        shaped_blocks = run_blocks(Chain(context.job.chain), audio.blocks(BLOCK), signal)
-        with AudioSpool(signal.n_channels, context.spool) as shaped:
-            measured = _shape(shaped_blocks, shaped, signal)
-            volume = measured.finish()
+        shaped = shape(audio, references, stages, job.guard, signal, context.spool)
+        with shaped.audio:
+            volume = shaped.volume.finish()
+            spec = job.loudness
             gain = Gain() if spec is None else loudness_gain(volume.loudness_lufs, volume.true_peak_dbtp, spec)
-            final = _leveled(shaped, gain, signal, spec)
-            known = None if gain.limiting_db else measured.finish(gain.db)
-            meter = ChangeMeter(signal.sr, signal.n_channels, known)
-            outputs = _encode(row_id, audio, final, meter, signal, context, sinks)
+            known = None if gain.limiting_db else shaped.volume.finish(gain.db)
+            meter = Meter(signal.sr, signal.n_channels, known, shaped.meter.spectrum)
+            outputs = _encode(row_id, _leveled(shaped.audio, gain, signal, spec), meter, signal, context, sinks)
     except ParameterError as error:
         raise TrackError("unsupported", f"the job does not fit a track of {signal.sr} Hz: {error}") from error
-    found, change = meter.finish()
-    metrics = {f"out_{name}": value for name, value in found.metrics.items()} | change
+    found = meter.finish()
+    metrics = {f"out_{name}": value for name, value in found.metrics.items()}
+    metrics |= {"lsd_db": shaped.change.lsd_db, "si_sdr_db": shaped.change.si_sdr_db}
     metrics |= {"gain_db": gain.db, "limiter_db": gain.limiting_db, "encoded_bytes": float(outputs[0]["bytes"])}
     texts = {f"out_{name}": value for name, value in found.texts.items()}
-    return metrics, texts | {"gain_bounded_by": gain.bounded_by}, outputs
-
-
-def _shape(blocks: Iterable[Audio], shaped: AudioSpool, signal: Signal) -> VolumeMeter:
-    """Run the chain into `shaped` and measure how loud it is."""
-    meter = VolumeMeter(signal.sr, signal.n_channels)
-    for y in blocks:
-        meter.update(y)
-        shaped.write(y)
-    return meter
+    texts |= {"gain_bounded_by": gain.bounded_by, "guard": shaped.guard, "guard_by": shaped.guard_by}
+    return metrics, texts, outputs
 
 
 def _leveled(shaped: AudioSpool, gain: Gain, signal: Signal, spec: LoudnessSpec | None) -> Iterator[Audio]:
     factor = np.float32(db_to_amplitude(gain.db))
-    blocks = (factor * y for y in shaped.blocks(BLOCK)) if gain.db else shaped.blocks(BLOCK)
+    blocks = (factor * y for y in shaped.blocks()) if gain.db else shaped.blocks()
     if spec is None or gain.limiting_db == 0.0:
         return blocks
-    return rechunked(run_blocks(Limiter(ceiling_dbtp=spec.ceiling_dbtp), blocks, signal), BLOCK)
+    return run_blocks(Limiter(ceiling_dbtp=spec.ceiling_dbtp), blocks, signal)
 
 
 def _encode(
     row_id: str,
-    audio: AudioSpool,
     final: Iterator[Audio],
-    meter: ChangeMeter,
+    meter: Meter,
     signal: Signal,
     context: TrackContext,
     sinks: Sinks,
@@ -146,8 +140,8 @@ def _encode(
         open_encoder(output, signal.sr, signal.n_channels, context.chunk, row_id, sinks.sink(chunks))
         for output, chunks in zip(context.job.outputs, streams, strict=True)
     ]
-    for before, after in zip(audio.blocks(BLOCK), final, strict=True):
-        meter.update(before, after)
+    for after in final:
+        meter.update(after)
         for encoder in encoders:
             encoder.write(after)
     outputs: list[dict[str, Any]] = []
@@ -156,20 +150,3 @@ def _encode(
         place = {"name": output.name, "size": encoded.size, "delay": encoded.delay, "bytes": encoded.n_bytes}
         outputs.append({**place, "chunks": chunks})
     return outputs
-
-
-def rechunked(blocks: Iterable[Audio], size: int) -> Iterator[Audio]:
-    """The same samples in blocks of `size`, the last one shorter."""
-    waiting: list[Audio] = []
-    n_waiting = 0
-    for x in blocks:
-        waiting.append(x)
-        n_waiting += x.shape[1]
-        if n_waiting >= size:
-            joined = np.concatenate(waiting, axis=1)
-            whole = n_waiting - n_waiting % size
-            yield from (np.ascontiguousarray(joined[:, i : i + size]) for i in range(0, whole, size))
-            waiting = [joined[:, whole:]]
-            n_waiting -= whole
-    if n_waiting:
-        yield np.ascontiguousarray(np.concatenate(waiting, axis=1))

@@ -94,25 +94,26 @@ class Child:
         self._unsaid: list[dict[str, Any]] = []
         self._stderr: IO[bytes] | None = None
 
-    def configure(self, job: Mapping[str, Any], root: str, chunk: int, streams: str) -> None:
+    def configure(self, job: Mapping[str, Any], root: str, chunk: int = 0, streams: str | None = None) -> None:
         """Say what to do with the tracks that follow, and which file takes their streams."""
         setup: list[dict[str, Any]] = [
             {"op": "job", "job": dict(job), "root": root, "chunk": chunk, "spool": self._options.spool},
-            {"op": "streams", "path": streams},
         ]
+        if streams is not None:
+            setup.append({"op": "streams", "path": streams})
         same_job = bool(self._setup) and not self._unsaid and self._setup[0] == setup[0]
         self._setup = setup
         self._unsaid = setup[1:] if same_job else setup
 
     def track(self, track: Track, offset: int, on_progress: Callable[[float], None]) -> Answer:
         """Process one track, its streams from `offset` on. Raises TrackError, ChildDied, Stalled or OSError."""
-        self._set_up()
-        answer = self._ask_ready({"op": "track", "track": track.to_json(), "offset": offset}, on_progress)
-        if "failed" in answer:
-            raise TrackError(answer["failed"]["reason"], answer["failed"]["error"])
-        if "infrastructure" in answer:
-            raise OSError(answer["infrastructure"])
+        answer = self._ask_of({"op": "track", "track": track.to_json(), "offset": offset}, on_progress)
         return Answer(answer["rows"], answer["end"], answer["cpu_s"])
+
+    def measure(self, track: Track) -> list[dict[str, Any]]:
+        """The first pass of one track alone, see `corpusdiff.track.measure_track`. Raises as `track`."""
+        rows: list[dict[str, Any]] = self._ask_of({"op": "measure", "track": track.to_json()}, _unheard)["rows"]
+        return rows
 
     def probe(self, path: str) -> dict[str, Any]:
         """Header of a file: sr, n_channels, n_samples. Raises TrackError, ChildDied or Stalled."""
@@ -156,6 +157,16 @@ class Child:
                     raise OSError(f"the process that decodes does not start: {error}") from error
             else:
                 return
+
+    def _ask_of(self, message: dict[str, Any], on_progress: Callable[[float], None]) -> dict[str, Any]:
+        """The answer about a track."""
+        self._set_up()
+        answer = self._ask_ready(message, on_progress)
+        if "failed" in answer:
+            raise TrackError(answer["failed"]["reason"], answer["failed"]["error"])
+        if "infrastructure" in answer:
+            raise OSError(answer["infrastructure"])
+        return answer
 
     def _ask_ready(self, message: dict[str, Any], on_progress: Callable[[float], None]) -> dict[str, Any]:
         try:

@@ -51,8 +51,8 @@ _OF_A_SIGNAL = (
 _OF_THE_CHANGE = (
     Column("gain_db", "dB", "gain of the loudness normalisation"),
     Column("limiter_db", "dB", "by how much the highest peak had to be limited"),
-    Column("lsd_db", "dB", "log-spectral distance of output and input, mean level removed"),
-    Column("si_sdr_db", "dB", "scale-invariant SDR of the output against the input"),
+    Column("lsd_db", "dB", "log-spectral distance of the chain's output and input, mean level removed"),
+    Column("si_sdr_db", "dB", "scale-invariant SDR of the chain's output against its input"),
     Column("encoded_bytes", "B", "size of the first output"),
 )
 
@@ -64,8 +64,12 @@ COLUMNS: tuple[Column, ...] = (
     *_OF_THE_CHANGE,
 )
 
-#: Columns of text: how the loudness was measured, and what kept it from its target.
-TEXT_COLUMNS: tuple[str, ...] = ("loudness_method", "out_loudness_method", "gain_bounded_by")
+#: Columns of text: how the loudness was measured, and what kept it from its target; what the guard made of the chain
+#: (nothing, ``halved-1`` to ``halved-4``, ``source``), and which of its bounds the whole chain passed.
+TEXT_COLUMNS: tuple[str, ...] = ("loudness_method", "out_loudness_method", "gain_bounded_by", "guard", "guard_by")
+
+#: What is known of a track once it is measured, and before anything is done to it: what rules may ask for.
+SOURCE_COLUMNS: tuple[str, ...] = (*(column.name for column in _OF_A_SIGNAL), "loudness_method")
 
 #: Frames this far under the loudest are left out of spectral distances.
 _ACTIVE_DB = 40.0
@@ -138,32 +142,34 @@ class Meter:
     ----------
     sr : rate in Hz
     n_channels : number of channels
-    volume : what is known already and need not be measured
+    volume, spectrum : what is known already and need not be measured
     """
 
-    def __init__(self, sr: int, n_channels: int, volume: Volume | None = None) -> None:
+    def __init__(
+        self, sr: int, n_channels: int, volume: Volume | None = None, spectrum: SpectrumMeter | None = None
+    ) -> None:
         self._sr = sr
         self._levels = LevelMeter(sr, n_channels)
         self._noise = NoiseMeter(sr, n_channels)
-        self._spectrum = SpectrumMeter(sr, n_channels)
+        self._measures_spectrum = spectrum is None
+        self._spectrum = SpectrumMeter(sr, n_channels) if spectrum is None else spectrum
         self._volume = VolumeMeter(sr, n_channels) if volume is None else volume
 
-    def update(self, x: Audio) -> list[NDArray[np.float32]]:
-        """(n_channels, n) float32 in; the power spectra that it completed, for whoever needs them too."""
+    def update(self, x: Audio) -> None:
+        """(n_channels, n) float32."""
         self._levels.update(x)
         self._noise.update(x)
         if isinstance(self._volume, VolumeMeter):
             self._volume.update(x)
-        return self._spectrum.update(x)
-
-    def flush(self) -> NDArray[np.float32]:
-        """The power spectra of the end. Nothing may come afterwards."""
-        return self._spectrum.finish()
+        if self._measures_spectrum:
+            self._spectrum.update(x)
 
     def finish(self) -> Measurement:
-        """The metrics of all that came, once flushed."""
+        """The metrics of all that came. Nothing may come afterwards."""
         levels = self._levels.levels_dbfs()
         volume = self._volume.finish() if isinstance(self._volume, VolumeMeter) else self._volume
+        if self._measures_spectrum:
+            self._spectrum.finish()
         power = self._spectrum.mean()
         freqs_hz = self._spectrum.freqs_hz
         snr_db, speech_ratio = self._noise.finish()
@@ -186,36 +192,57 @@ class Meter:
         return Measurement(metrics, {"loudness_method": volume.method}, measured)
 
 
+@dataclass(frozen=True)
+class Change:
+    """What a chain did to a signal.
+
+    Parameters
+    ----------
+    lsd_db, si_sdr_db : as in `COLUMNS`, NaN where there is nothing to compare
+    clip_rate : share of the output's samples beyond full scale
+    """
+
+    lsd_db: float
+    si_sdr_db: float
+    clip_rate: float
+
+
 class ChangeMeter:
-    """The metrics of an output, and how far it is from the input, sample by sample and spectrum by spectrum.
+    """How far an output is from its input, sample by sample and spectrum by spectrum.
 
     Parameters
     ----------
     sr : rate in Hz
     n_channels : number of channels
-    volume : of the output, where it is known already
+
+    Attributes
+    ----------
+    spectrum : of the output, for whoever needs it too
     """
 
-    def __init__(self, sr: int, n_channels: int, volume: Volume | None = None) -> None:
+    def __init__(self, sr: int, n_channels: int) -> None:
+        self.spectrum = SpectrumMeter(sr, n_channels)
         self._before = SpectrumMeter(sr, n_channels)
-        self._after = Meter(sr, n_channels, volume)
         self._energies: list[NDArray[np.float32]] = []
         self._distances: list[NDArray[np.float32]] = []
-        self._dots = np.zeros(3)
+        self._sums = np.zeros(4)
+        self._n_samples = 0
 
     def update(self, before: Audio, after: Audio) -> None:
         """Two aligned blocks (n_channels, n) float32."""
-        add_products(before, after, self._dots)
-        for powers in zip(self._before.update(before), self._after.update(after), strict=True):
+        add_products(before, after, self._sums)
+        self._n_samples += before.size
+        for powers in zip(self._before.update(before), self.spectrum.update(after), strict=True):
             self._add(*powers)
 
-    def finish(self) -> tuple[Measurement, dict[str, float]]:
-        """What the output is like; and ``lsd_db`` and ``si_sdr_db``, NaN where there is nothing to compare."""
-        self._add(self._before.finish(), self._after.flush())
+    def finish(self) -> Change:
+        """The change of all that came. Nothing may come afterwards."""
+        self._add(self._before.finish(), self.spectrum.finish())
         energy = np.concatenate(self._energies)
         active = energy > energy.max() * 10 ** (-_ACTIVE_DB / 10)
         lsd_db = float(np.concatenate(self._distances)[active].mean()) if active.any() else float("nan")
-        return self._after.finish(), {"lsd_db": lsd_db, "si_sdr_db": si_sdr_db(*self._dots)}
+        xx, yy, xy, n_over = self._sums
+        return Change(lsd_db, si_sdr_db(xx, yy, xy), float(n_over) / max(1, self._n_samples))
 
     def _add(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> None:
         difference = _depth_limited(after) - _depth_limited(before)
@@ -246,13 +273,14 @@ def si_sdr_db(xx: float, yy: float, xy: float) -> float:
 
 @njit(cache=True, nogil=True)
 def add_products(x: Audio, y: Audio, sums: NDArray[np.float64]) -> None:
-    """Add the sums of x^2, y^2 and xy over all channels, sample by sample."""
+    """Add the sums of x^2, y^2 and xy over all channels, and the number of y beyond full scale, sample by sample."""
     n_channels, n = x.shape
-    xx, yy, xy = sums[0], sums[1], sums[2]
+    xx, yy, xy, over = sums[0], sums[1], sums[2], sums[3]
     for i in range(n):
         for c in range(n_channels):
             a, b = float(x[c, i]), float(y[c, i])
             xx += a * a
             yy += b * b
             xy += a * b
-    sums[0], sums[1], sums[2] = xx, yy, xy
+            over += abs(b) > 1.0
+    sums[0], sums[1], sums[2], sums[3] = xx, yy, xy, over

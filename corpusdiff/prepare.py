@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from corpusdiff.errors import UsageError
+from corpusdiff.errors import JobError, ParameterError, UsageError
 from corpusdiff.job import Job, diff_jobs
 from corpusdiff.manifests.base import Manifest, Track, absolute_path, with_file_state
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
+from corpusdiff.metrics import SOURCE_COLUMNS
 from corpusdiff.plan import SHARD_S, Plan, chunk_length, known_lengths, shard_bounds
 from corpusdiff.planfile import dump_plan, made_here
 from corpusdiff.probing import probe_many
@@ -81,7 +82,8 @@ def plan_frozen(
     portable: bool,
     shard_s: float = SHARD_S,
 ) -> Plan:
-    """The plan for a frozen manifest."""
+    """The plan for a frozen manifest. Raises JobError for a rule that asks for what there is not."""
+    check_rules(job, info.fields)
     with FrozenManifest(frozen) as rows:
         lengths_s = rows.lengths_s()
         formats = {(track.header_sr, track.header_channels) for track in rows}
@@ -103,6 +105,16 @@ def plan_frozen(
         seconds=round(float(known_lengths(lengths_s).sum()), 3),
         portable=portable,
     )
+
+
+def check_rules(job: Job, manifest_fields: Iterable[str]) -> None:
+    """Refuse rules that ask for what is neither measured nor a field of the manifest. Raises JobError."""
+    known = {*SOURCE_COLUMNS, "id", "path", *manifest_fields}
+    for rule in job.rules:
+        try:
+            rule.condition.check_names(known)
+        except ParameterError as error:
+            raise JobError(f"rule.{rule.name}.{error}") from error
 
 
 def _publish_manifest(objects: LocalObjects, generation: int, frozen: Path) -> None:

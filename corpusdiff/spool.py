@@ -11,6 +11,9 @@ import numpy as np
 
 from corpusdiff.stages.base import Audio
 
+#: Samples per channel of a block between the passes: fits the cache, amortises Python.
+BLOCK = 1 << 17
+
 #: Samples of all channels together that are kept in memory (16 MiB of float32).
 MEMORY_LIMIT = 4 * 2**20
 
@@ -53,8 +56,9 @@ class AudioSpool:
         else:
             self._file.write(_interleaved(x))
 
-    def blocks(self, size: int) -> Iterator[Audio]:
-        """All samples from the first, in C-contiguous blocks of `size` (the last may be shorter)."""
+    def blocks(self, size: int | None = None) -> Iterator[Audio]:
+        """All samples from the first, in C-contiguous blocks of `size` (or `BLOCK`), the last may be shorter."""
+        size = size or BLOCK
         if self._file is None:
             yield from self._blocks_in_memory(size)
             return

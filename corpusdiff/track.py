@@ -1,40 +1,43 @@
-"""One track: decode, measure, run the chain, set the loudness, measure again, encode.
+"""One track: decode, measure, choose the chain, run it, set the loudness, measure again, encode.
 
-Three passes over blocks. The first decodes and measures; the second runs the chain; the third sets
-the gain, limits, measures and encodes. Between them the audio waits in a spool, so that a ten-hour
-track takes no more memory than a short one. No number and no byte depends on the size of a block.
+Three passes over blocks. The first decodes and measures (`take`); the second runs the chain under its guard
+(`shape`); the third sets the gain, limits, measures and encodes (`finish`). Between them the audio waits in a spool,
+so that a ten-hour track takes no more memory than a short one. No number and no byte depends on the size of a block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from corpusdiff.dsp.levels import LevelMeter, usual_levels
-from corpusdiff.dsp.resample import Resampler, downmix
-from corpusdiff.errors import TrackError
 from corpusdiff.finish import Sinks, TrackContext, finish_track
+from corpusdiff.job import Job
 from corpusdiff.manifests.base import Track
-from corpusdiff.metrics import Measurement, Meter
-from corpusdiff.source import AudioReader, open_source
+from corpusdiff.metrics import Measurement
+from corpusdiff.source import open_source
 from corpusdiff.specs import SourceSpec
-from corpusdiff.spool import AudioSpool
-from corpusdiff.stages.base import Audio, Measured, Signal
+from corpusdiff.stages.base import Signal
+from corpusdiff.take import Span, Take, segments, takes
 
 
 def process_track(
     track: Track, context: TrackContext, sinks: Sinks, on_progress: Callable[[float], None]
 ) -> list[dict[str, Any]]:
     """Rows of one track, one for each of its segments; their streams are in `sinks`. Raises TrackError."""
+    job = context.job
+    spans = _speech(track, context, on_progress)
+    silent = spans == []
     with open_source(track, context.root) as reader:
-        segmented = context.job.source.segment_s is not None
         rows = []
-        for number, take in enumerate(_first_pass(reader, context, on_progress)):
+        parts = is_cut(job) and not silent
+        where = segments(reader.sr, job.source) if spans is None or silent else spans
+        for number, take in enumerate(takes(reader, where, job.source, context.spool, on_progress)):
             with take:
-                row_id = f"{track.id}#{number:05d}" if segmented else track.id
-                row = _row(take, row_id, context, sinks)
-                row["parent"] = track.id if segmented else None
+                if _is_overlap(take, job.source, reader.sr):
+                    continue
+                row_id = f"{track.id}#{number:05d}" if parts else track.id
+                row = _row(take, row_id, track, context, sinks, silent=silent)
+                row["parent"] = track.id if parts else None
                 row["start_s"] = track.offset_s + take.start / reader.sr
                 rows.append(row)
         difference = reader.header_diff
@@ -43,90 +46,67 @@ def process_track(
         return rows
 
 
-class _Take:
-    """One stretch of a track, measured at the source's rate and waiting at the job's."""
+def measure_track(track: Track, context: TrackContext, on_progress: Callable[[float], None]) -> list[dict[str, Any]]:
+    """The first pass alone: what was measured of each of a track's segments, and which rule would take it.
 
-    def __init__(self, start: int, reader: AudioReader, context: TrackContext) -> None:
-        source = context.job.source
-        self.start = start
-        self.sr = source.sr or reader.sr
-        self.n_channels = source.channels or reader.n_channels
-        if reader.n_channels not in {1, self.n_channels} and reader.n_channels < self.n_channels:
-            raise TrackError("unsupported", f"{reader.n_channels} channels cannot become {self.n_channels}")
-        self.audio = AudioSpool(self.n_channels, context.spool)
-        self._source = Meter(reader.sr, reader.n_channels)
-        self._resampler = Resampler(reader.sr, self.sr, self.n_channels)
-        self._input = LevelMeter(self.sr, self.n_channels)
-
-    def __enter__(self) -> _Take:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self.audio.close()
-
-    def write(self, x: Audio) -> None:
-        """Samples at the source's rate."""
-        self._source.update(x)
-        self._keep(self._resampler.process(downmix(x, self.n_channels)))
-
-    def finish(self) -> None:
-        """No more samples come."""
-        self._keep(self._resampler.flush())
-
-    def measure(self) -> tuple[Measurement, Measured]:
-        """What was found at the source's rate, and what stages may know: the level is that of their input."""
-        self._source.flush()
-        source = self._source.finish()
-        level_dbfs, peak_level_dbfs = usual_levels(self._input.levels_dbfs())
-        return source, replace(source.measured, level_dbfs=level_dbfs, peak_level_dbfs=peak_level_dbfs)
-
-    def _keep(self, y: Audio) -> None:
-        self._input.update(y)
-        self.audio.write(y)
+    Rows of ``id``, ``rule``, ``metrics``, ``texts`` and ``measured`` (level, loudness and spectrum, JSON-able).
+    Raises TrackError.
+    """
+    job = context.job
+    spans = _speech(track, context, on_progress)
+    with open_source(track, context.root) as reader:
+        rows = []
+        for take in takes(reader, spans or segments(reader.sr, job.source), job.source, context.spool, on_progress):
+            with take:
+                if not _is_overlap(take, job.source, reader.sr):
+                    source, measured = take.measure()
+                    rule = job.rule_for(rule_values(track, {**source.metrics, **source.texts}))
+                    found = {"metrics": source.metrics, "texts": source.texts, "measured": measured.to_dict()}
+                    rows.append({"id": track.id, "rule": rule, **found})
+        return rows
 
 
-def _first_pass(reader: AudioReader, context: TrackContext, on_progress: Callable[[float], None]) -> Iterator[_Take]:
-    """Cut what is decoded into takes: the whole track, or its segments as each becomes complete."""
-    source = context.job.source
-    length = None if source.segment_s is None else round(source.segment_s * reader.sr)
-    overlap = round(source.overlap_s * reader.sr)
-    takes: list[_Take] = []
-    position = 0
-    next_start = 0
-    for x in reader.blocks():
-        while next_start < position + x.shape[1] and (length is not None or next_start == 0):
-            takes.append(_Take(next_start, reader, context))
-            next_start += 1 if length is None else length - overlap
-        for take in takes:
-            stop = x.shape[1] if length is None else take.start + length - position
-            take.write(x[:, max(0, take.start - position) : stop])
-        position += x.shape[1]
-        on_progress(position / reader.sr)
-        _check_length(position / reader.sr, source.max_track_hours)
-        while takes and length is not None and takes[0].start + length <= position:
-            takes[0].finish()
-            yield takes.pop(0)
-    for take in takes:
-        if take.start == 0 or position - take.start > overlap:  # else the one before has all of it
-            take.finish()
-            yield take
+def is_cut(job: Job) -> bool:
+    """Whether a track becomes several."""
+    return job.source.segment_s is not None or (job.vad is not None and job.vad.mode == "segment")
 
 
-def _check_length(seconds: float, max_hours: float) -> None:
-    if seconds > 3600 * max_hours:
-        raise TrackError(
-            "too-long", f"still going after {max_hours:g} hours: raise source.max_track_hours if it is real"
-        )
+def rule_values(track: Track, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What a rule may ask for: what was measured, the track's own, and its fields of the manifest."""
+    return {**track.fields, **metrics, "id": track.id, "path": track.path}
 
 
-def _row(take: _Take, row_id: str, context: TrackContext, sinks: Sinks) -> dict[str, Any]:
+def _speech(track: Track, context: TrackContext, on_progress: Callable[[float], None]) -> list[Span] | None:
+    """Where the speech is, None where the job does not ask."""
+    vad = context.job.vad
+    if vad is None:
+        return None
+    from corpusdiff.source.vad import speech_spans  # few jobs want it
+
+    with open_source(track, context.root) as reader:
+
+        def blocks() -> Iterator[Any]:
+            for x in reader.blocks():
+                on_progress(0.0)  # alive, but nothing is done yet
+                yield x
+
+        return [*speech_spans(blocks(), reader.sr, vad)]
+
+
+def _is_overlap(take: Take, source: SourceSpec, sr: int) -> bool:
+    """Whether the take before has all of it."""
+    return take.start > 0 and source.segment_s is not None and take.n_samples <= round(source.overlap_s * sr)
+
+
+def _row(take: Take, row_id: str, track: Track, context: TrackContext, sinks: Sinks, *, silent: bool) -> dict[str, Any]:
+    job = context.job
     source, measured = take.measure()
     row: dict[str, Any] = {
         "id": row_id,
         "status": "ok",
         "error": "",
         "reason": "",
-        "rule": "default",
+        "rule": "",
         "sr": take.sr,
         "n_channels": take.n_channels,
         "n_samples": take.audio.n_samples,
@@ -134,19 +114,26 @@ def _row(take: _Take, row_id: str, context: TrackContext, sinks: Sinks) -> dict[
         "texts": dict(source.texts),
         "outputs": [],
     }
-    unfit = _outside(source.metrics["duration_s"], context.job.source)
+    unfit = ("no-speech", "no speech was found in it") if silent else _outside(source, job.source)
     if unfit:
-        return {**row, "status": "filtered", "error": unfit, "reason": "duration"}
-    signal = Signal(take.sr, take.n_channels, measured)
-    metrics, texts, row["outputs"] = finish_track(row_id, take.audio, signal, context, sinks)
-    row["metrics"] |= metrics
-    row["texts"] |= texts
+        return {**row, "status": "filtered", "error": unfit[1], "reason": unfit[0]}
+    if job.source.reference_field is not None:
+        take.take_references(track, context.root, job.source, context.spool)
+    row["rule"] = job.rule_for(rule_values(track, {**source.metrics, **source.texts}))
+    stages = job.chains()[row["rule"]]
+    signal = Signal(take.sr, take.n_channels, measured, n_references=int(take.references is not None))
+    found = finish_track(row_id, take.audio, take.references, stages, signal, context, sinks)
+    row["metrics"] |= found[0]
+    row["texts"] |= found[1]
+    row["outputs"] = found[2]
     return row
 
 
-def _outside(duration_s: float, source: SourceSpec) -> str:
+def _outside(found: Measurement, source: SourceSpec) -> tuple[str, str] | None:
+    """Reason and words for a track that is too short or too long."""
+    duration_s = found.metrics["duration_s"]
     if duration_s < source.min_duration_s:
-        return f"{duration_s:.3f} s is shorter than source.min_duration_s = {source.min_duration_s:g}"
+        return "duration", f"{duration_s:.3f} s is shorter than source.min_duration_s = {source.min_duration_s:g}"
     if source.max_duration_s is not None and duration_s > source.max_duration_s:
-        return f"{duration_s:.3f} s is longer than source.max_duration_s = {source.max_duration_s:g}"
-    return ""
+        return "duration", f"{duration_s:.3f} s is longer than source.max_duration_s = {source.max_duration_s:g}"
+    return None

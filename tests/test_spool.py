@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from corpusdiff.finish import rechunked
 from corpusdiff.spool import AudioSpool
 
 
@@ -31,14 +28,3 @@ def test_an_empty_spool_gives_no_blocks(tmp_path):
     """No samples, no blocks."""
     with AudioSpool(1, str(tmp_path)) as spool:
         assert list(spool.blocks(10)) == []
-
-
-@given(st.lists(st.integers(0, 50), max_size=20), st.integers(1, 40))
-@settings(max_examples=50)
-def test_rechunked_keeps_every_sample(lengths, size):
-    """Blocks of any lengths come out as the same samples in blocks of one length."""
-    x = np.arange(sum(lengths), dtype=np.float32)[None]
-    parts = np.split(x, np.cumsum(lengths)[:-1], axis=1) if lengths else []
-    out = list(rechunked(iter(parts), size))
-    assert all(block.shape[1] == size for block in out[:-1])
-    np.testing.assert_array_equal(np.concatenate([x[:, :0], *out], axis=1), x)

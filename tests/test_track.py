@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from corpusdiff import finish, source
+from corpusdiff import source, spool
 from corpusdiff.dsp.resample import segment_bounds
 from corpusdiff.errors import TrackError
 from corpusdiff.finish import Sinks, TrackContext, loudness_gain
@@ -48,9 +48,9 @@ def test_blocks_change_nothing(recordings, monkeypatch, job, name):
     whole = processed(recordings, name, job)
     for source_block, block in [(1024, 1000), (5003, 70_001), (65536, 4096)]:
         monkeypatch.setattr(source, "BLOCK", source_block)
-        monkeypatch.setattr(finish, "BLOCK", block)
+        monkeypatch.setattr(spool, "BLOCK", block)
         assert processed(recordings, name, job) == whole, (source_block, block)
-    monkeypatch.setattr(finish.AudioSpool.__init__, "__defaults__", (None, 0))  # on disk from the first sample
+    monkeypatch.setattr(spool.AudioSpool.__init__, "__defaults__", (None, 0))  # on disk from the first sample
     assert processed(recordings, name, job) == whole
 
 
@@ -106,3 +106,71 @@ def test_the_gain_stays_within_its_bounds(loudness, peak, db, limiting, bounded_
     """Target -23 LUFS, at most 30 dB, ceiling -1 dBTP with at most 6 dB of limiting."""
     gain = loudness_gain(loudness, peak, LoudnessSpec(target_lufs=-23.0))
     assert (gain.db, gain.limiting_db, gain.bounded_by) == pytest.approx((db, limiting, bounded_by))
+
+
+RULES = """
+[source]
+sr = 16000
+channels = 1
+
+[[rule]]
+name = "quiet-zh"
+when = 'lang == "zh" and snr_db > -100 and duration_s > 3'
+[[rule.chain]]
+stage = "gain"
+gain_db = -20.0
+
+[[rule]]
+name = "by-path"
+when = 'startswith(path, "stereo")'
+chain = []
+
+[[chain]]
+stage = "gain"
+gain_db = -6.0
+"""
+
+
+def test_the_first_rule_that_holds_gives_the_chain(recordings, tmp_path):
+    """By what was measured and by the manifest's fields; the row says which, and the samples are its chain's."""
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES)
+    context = TrackContext(load_job(str(path)), str(recordings), 1 << 14)
+    found = {}
+    for name, fields in [("mono.wav", {"lang": "zh"}), ("mono.wav", {}), ("stereo.flac", {"lang": "en"})]:
+        track = Track(name, name, fields=fields)
+        (row,) = process_track(track, context, Sinks(io.BytesIO()), lambda seconds: None)
+        found[row["rule"]] = row["metrics"]["out_rms_dbfs"] - row["metrics"]["rms_dbfs"]
+    assert found == pytest.approx({"quiet-zh": -20.0, "default": -6.0, "by-path": 0.0}, abs=0.7)
+
+
+def test_the_row_says_what_the_guard_did(recordings):
+    """A budget that the job passes: fewer steps, and why."""
+    sets = ["guard.max_lsd_db=0.5", "chain.timbre.steps=40", "chain.timbre.max_boost_db=30"]
+    (row,), _ = processed(recordings, "mono.wav", "asr", sets)
+    assert row["texts"]["guard"] in {"halved-1", "halved-2", "halved-3", "halved-4", "source"}
+    assert row["texts"]["guard_by"] == "lsd_db"
+    assert row["metrics"]["lsd_db"] <= 0.5
+
+
+def test_a_reference_is_a_channel_or_a_file(recordings, tmp_path):
+    """Either way a stage hears it beside the audio, and it is no part of what is measured or written."""
+    x, sr = sf.read(recordings / "stereo.flac")
+    sf.write(tmp_path / "near.wav", x[:, 0], sr, "FLOAT")
+    sf.write(tmp_path / "far.wav", x[: 2 * sr, 1], sr, "FLOAT")
+    x[2 * sr :, 1] = 0
+    sf.write(tmp_path / "both.wav", x, sr, "FLOAT")
+    rows = []
+    for name, setting in [("both.wav", "source.reference_channel=1"), ("near.wav", "source.reference_field=far")]:
+        context = TrackContext(load_job("codec-lossless", [setting]), str(tmp_path), 1 << 14)
+        track = Track(name, name, fields={"far": "far.wav"})
+        rows += process_track(track, context, Sinks(io.BytesIO()), lambda seconds: None)
+    both, near = rows
+    assert both["metrics"] | {"header_diff_s": 0} == near["metrics"] | {"header_diff_s": 0}
+    assert both["n_channels"] == 1
+    context = TrackContext(load_job("codec-lossless", ["source.reference_field=absent"]), str(tmp_path), 1 << 14)
+    with pytest.raises(TrackError, match="no absent for it"):
+        process_track(Track("near.wav", "near.wav"), context, Sinks(io.BytesIO()), lambda seconds: None)
+    context = TrackContext(load_job("codec-lossless", ["source.reference_channel=1"]), str(tmp_path), 1 << 14)
+    with pytest.raises(TrackError, match="reference_channel is 1"):
+        process_track(Track("near.wav", "near.wav"), context, Sinks(io.BytesIO()), lambda seconds: None)

@@ -53,22 +53,30 @@ def run(source: str, out: str, **options: Any) -> None:
 @main.command()
 @click.argument("source")
 @job_options
+@click.option("--explain", "n_sample", type=click.IntRange(1), is_flag=False, flag_value=200, metavar="[N]",
+              help="Measure a sample of N tracks [200], and say how many each rule of the job would take.")  # fmt: skip
 @as_json
-def plan(source: str, job: str, sets: tuple[str, ...], as_json: bool) -> None:
+def plan(source: str, job: str, sets: tuple[str, ...], n_sample: int | None, as_json: bool) -> None:
     """Say what a run over SOURCE would do, and do nothing.
 
     \b
-    Example:
+    Examples:
       corpusdiff plan recordings/ --job asr
+      corpusdiff plan recordings/ --job asr --explain
     """
     from corpusdiff.describe import describe_plan
+    from corpusdiff.explain import explain, explanation_lines
 
     found = describe_plan(source, job, sets)
+    explanation = explain(source, job, sets, n_sample) if n_sample else None
     if as_json:
-        click.echo(json.dumps(found))
-    else:
-        for name, value in found.items():
-            click.echo(f"{name:>12}  {value}")
+        click.echo(json.dumps(found | ({"explain": explanation} if explanation else {})))
+        return
+    for name, value in found.items():
+        click.echo(f"{name:>12}  {value}")
+    if explanation:
+        for line in explanation_lines(explanation):
+            click.echo(line)
 
 
 @main.command()

@@ -9,8 +9,8 @@ gives n + latency samples, of which the first ``latency`` are dropped.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -63,6 +63,20 @@ class Measured:
     spectrum: Spectrum
     snr_db: float = math.nan
     noise_dbfs: float = math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only; what cannot be said is None."""
+        numbers = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "spectrum"}
+        spectrum = {"freqs_hz": self.spectrum.freqs_hz.tolist(), "power_db": self.spectrum.power_db.tolist()}
+        return spectrum | {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Measured:
+        """Inverse of `to_dict`; keys that are absent are not known. Raises KeyError, TypeError and ValueError."""
+        spectrum = Spectrum(np.array(document["freqs_hz"], np.float64), np.array(document["power_db"], np.float64))
+        names = [item.name for item in fields(cls) if item.name != "spectrum"]
+        numbers = {name: document.get(name) for name in names}
+        return cls(spectrum=spectrum, **{name: math.nan if v is None else float(v) for name, v in numbers.items()})
 
 
 @dataclass(frozen=True)
