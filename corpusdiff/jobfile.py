@@ -78,12 +78,24 @@ def load_job(name: str, sets: Sequence[str] = ()) -> Job:
         raise JobError(f"{name}:{line}: not TOML: {error}") from error
     for section in LISTS:
         _entries(document, section, name)
+    if name not in ready_jobs():
+        _take_paths(document, Path(name).parent, name)
     for item in sets:
         set_value(document, item)
     place = name + "".join(f" --set {item}" for item in sets)
     job = _job(document, place, Path(name).stem)
     _try(job, place)
     return job
+
+
+def _take_paths(document: dict[str, Any], folder: Path, place: str) -> None:
+    """Files that a job file names lie beside it; a stage says which parameters are files by ``path_parameters``."""
+    chains = [document, *_entries(document, "rule", place)]
+    for table in (stage for chain in chains for stage in _entries(chain, "chain", place)):
+        if table.get("stage") in registry.available():
+            for name in getattr(registry.stage_class(table["stage"]), "path_parameters", ()):
+                if isinstance(table.get(name), str):
+                    table[name] = str(folder / table[name])
 
 
 def ready_jobs() -> dict[str, Path]:

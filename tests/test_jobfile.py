@@ -446,3 +446,86 @@ def test_stages_of_others_are_checked_too(write: Write, monkeypatch: pytest.Monk
     assert "chain.foreign: no shape cube" in refused(write(text + 'shape = "cube"'))
     assert "chain.foreign.weights[1]: got 'x', expected a finite number" in refused(write(text + 'weights = [1, "x"]'))
     assert "chain.foreign.amount: got 'x', expected a finite number or a whole" in refused(write(text + 'amount = "x"'))
+
+
+def test_files_that_a_job_names_lie_beside_it(tmp_path, monkeypatch):
+    """Wherever the command is given; what `--set` names lies where the command is given."""
+    (tmp_path / "flat.json").write_text('{"freqs_hz": [0, 8000], "power_db": [0, 1]}')
+    job = '[[chain]]\nstage = "timbre"\nmode = "profile"\nprofile = "flat.json"\n'
+    (tmp_path / "my.toml").write_text(
+        f'[[rule]]\nname = "r"\nwhen = "snr_db < 3"\n{job.replace("chain", "rule.chain")}{job}'
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    loaded = load_job("../my.toml")
+    assert [stage.profile for chain in loaded.chains().values() for stage in chain] == [[[0, 0], [8000, 1]]] * 2
+    (tmp_path / "elsewhere" / "other.json").write_text('{"freqs_hz": [0, 8000], "power_db": [0, 2]}')
+    changed = load_job("../my.toml", ["chain.timbre.profile=other.json"])
+    assert changed.chain[0].profile == [[0, 0], [8000, 2]]
+
+
+def test_rules_are_read(tmp_path):
+    """Conditions, chains of their own, guard and speech detection; `--set` reaches into a rule by its name."""
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES)
+    job = load_job(str(path), ["rule.noisy.chain.level.steps=3"])
+    assert [(rule.name, rule.when, [stage.name for stage in rule.chain]) for rule in job.rules] == [
+        ("noisy", "snr_db < 10", ["level", "gain"]),
+        ("clean", "snr_db >= 30 and lang in ['en']", []),
+    ]
+    assert job.rules[0].chain[0].steps == 3
+    assert job.guard.max_lsd_db == 6.0
+    assert job.vad.mode == "trim"
+    assert Job.from_dict(job.to_dict()) == job
+    assert job.rule_for({"snr_db": 5.0}) == "noisy"
+    assert job.rule_for({"snr_db": 40.0, "lang": "en"}) == "clean"
+    assert job.rule_for({"snr_db": float("nan"), "lang": "en"}) == "default"
+
+
+RULES = """
+[vad]
+mode = "trim"
+
+[[rule]]
+name = "noisy"
+when = "snr_db < 10"
+[[rule.chain]]
+stage = "level"
+[[rule.chain]]
+stage = "gain"
+gain_db = 3
+
+[[rule]]
+name = "clean"
+when = "snr_db >= 30 and lang in ['en']"
+
+[guard]
+max_lsd_db = 6
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[rule]]\nname = "a"\n', "rule.a: when is missing"),
+        ('[[rule]]\nname = "a"\nwhen = "x ="\n', "rule.a.when: 'x =' is no condition"),
+        ('[[rule]]\nname = "default"\nwhen = "x"\n', "rule.default.name: got 'default'"),
+        (
+            '[[rule]]\nname = "a"\nwhen = "x"\n[[rule.chain]]\nstage = "levle"\n',
+            "rule.a.chain.0.stage: no stage 'levle'",
+        ),
+        ('[[rule]]\nname = "a"\nwhen = "x"\n[[rule.chain]]\nstage = "level"\nk = -2\n', "rule.a.chain.level.k: got -2"),
+        ('[[rule]]\nname = "a"\nwhen = "x"\nif = 1\n', "rule.a.if: unknown key"),
+        ('[[rule]]\nname = "a"\nwhen = "x"\n[[rule]]\nname = "a"\nwhen = "y"\n', "rule: two are called 'a'"),
+        ("[guard]\nmax_lsd = 3\n", "guard.max_lsd: unknown key: give max_lsd_db, in dB"),
+        ('[vad]\nmode = "cut"\n', "vad.mode: got 'cut'; give trim or segment"),
+        ("[source]\nsegment_s = 3\n[vad]\n", "vad: source.segment_s cuts the tracks already"),
+        (
+            "[source]\nreference_channel = 1\nreference_field = 'x'\n",
+            "source.reference_field: the reference is a channel",
+        ),
+    ],
+)
+def test_wrong_rules_are_refused(write, text, said):
+    """With the place and the remedy, before anything is read."""
+    assert f": {said}" in refused(write(text))

@@ -48,6 +48,7 @@ class Timbre(Spectral):
     """
 
     name: ClassVar[str] = "timbre"
+    path_parameters: ClassVar[tuple[str, ...]] = ("profile",)
 
     mode: str = "flat"
     k: float = -0.1
