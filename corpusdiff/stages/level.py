@@ -26,6 +26,9 @@ SILENCE_DB = -100.0
 #: Fall of the causal estimate of the loudest level, in dB per second.
 _PEAK_FALL_DB = 1.0
 
+#: Fall of the loudest level of the last moments, in dB per second: a pause between two words lasts half a second.
+_LOCAL_FALL_DB = 20.0
+
 #: Time constant of the causal estimate of the usual level, in seconds.
 _USUAL_TAU_S = 10.0
 
@@ -35,7 +38,7 @@ class _State(NamedTuple):
 
     Parameters
     ----------
-    held : (n_channels, hop) samples that wait for the gain at their hop's end
+    held : (n_channels, latency) samples that wait for the gain at their hop's end, and for what comes after
     values : float64, see the indices below
     weighting : (n_channels, 2, 2) state of the K-weighting, None where the reference is not in LUFS
     """
@@ -47,8 +50,9 @@ class _State(NamedTuple):
 
 # indices into the values: power so far and samples so far of the hop that fills, follower (negative before
 # its first hop), the gain in dB at the end of the hop that leaves, the gain at its next sample and the factor
-# to the one after, the causal estimates of the loudest and the usual level, and the number of hops in them
-_SUM, _COUNT, _POWER, _GAIN_DB, _FACTOR, _RATIO, _PEAK, _USUAL, _HOPS = range(9)
+# to the one after, the causal estimates of the loudest and the usual level, and the number of hops in them, the
+# loudest level of the last moments
+_SUM, _COUNT, _POWER, _GAIN_DB, _FACTOR, _RATIO, _PEAK, _USUAL, _HOPS, _LOCAL = range(10)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,10 @@ class Level:
         track's own median level (first pass, else running)
     tau_s : time constant of the follower
     release_s : the same for falling levels; None for `tau_s`
+    lookahead_s : the gain knows what comes: a follower lags by about `tau_s`, and so much lookahead makes up for it
     gate_db : hops so far below the loudest (95th percentile of the first pass, else running) are held
+    local_gate_db : so are those so far below the loudest of the last moments, in which it falls by 20 dB a second:
+        where the level wanders, the noise between two words is below them, wherever they are. None for no such gate
     max_boost_db, max_cut_db : bounds of the gain
     mix : 0 dry to 1 wet
     """
@@ -81,7 +88,9 @@ class Level:
     reference_lufs: float | None = None
     tau_s: float = 0.4
     release_s: float | None = None
+    lookahead_s: float = 0.0
     gate_db: float = 30.0
+    local_gate_db: float | None = None
     max_boost_db: float = 20.0
     max_cut_db: float = 20.0
     mix: float = 1.0
@@ -94,25 +103,27 @@ class Level:
             raise ParameterError("reference_lufs", "there is a reference_dbfs too: give one of them")
         at_least("tau_s", self.tau_s, 0)
         at_least("release_s", self.release_s or 0.0, 0)
+        in_range("lookahead_s", self.lookahead_s, 0, 10, "seconds")
         at_least("gate_db", self.gate_db, 0)
+        in_range("local_gate_db", self.local_gate_db, 0, 200, "dB")
         caps(self.max_boost_db, self.max_cut_db)
         in_range("mix", self.mix, 0, 1)
 
     def latency(self, sig: Signal) -> int:
-        """One hop: the gain at its end is known when it is full."""
-        return _hop(sig)
+        """One hop, since the gain at its end is known when it is full, and the lookahead."""
+        return _hop(sig) + round(self.lookahead_s * sig.sr)
 
     def initial_state(self, sig: Signal) -> State:
         """Silence, gain 0 dB."""
-        values = np.zeros(9)
+        values = np.zeros(10)
         values[_POWER] = -1.0
         values[[_FACTOR, _RATIO]] = 1.0
-        values[_PEAK] = SILENCE_DB
+        values[[_PEAK, _LOCAL]] = SILENCE_DB
         weighting = None if self.reference_lufs is None else np.zeros((sig.n_channels, 2, 2))
-        return _State(np.zeros((sig.n_channels, _hop(sig)), np.float32), values, weighting)
+        return _State(np.zeros((sig.n_channels, self.latency(sig)), np.float32), values, weighting)
 
     def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
-        """Delay by one hop and apply the gain."""
+        """Delay and apply the gain."""
         if x.shape[1] == 0:
             return x, state
         heard, weighting = x, None
@@ -127,9 +138,10 @@ class Level:
         return y, _State(line[:, n:].copy(), values, weighting)
 
     def flush(self, state: State, sig: Signal) -> Audio:
-        """The last hop; what fills only a part of one gets the gain of that part."""
+        """The last hop, of which what fills only a part gets the gain of that part, and what looked ahead."""
         values = state.values.copy()
-        gain = _last_gains(_hop(sig), sig.n_channels, values, self._law(sig))
+        hop = _hop(sig)
+        gain = np.pad(_last_gains(hop, sig.n_channels, values, self._law(sig)), (0, self.latency(sig) - hop), "edge")
         return state.held * (1.0 + self.mix * (gain - 1.0)).astype(np.float32)
 
     def _law(self, sig: Signal) -> NDArray[np.float64]:
@@ -156,6 +168,7 @@ class Level:
                 self.max_cut_db,
                 rho_for_tau(self.tau_s, HOP_S),
                 rho_for_tau(release_s, HOP_S),
+                np.inf if self.local_gate_db is None else self.local_gate_db,
             ]
         )
 
@@ -168,17 +181,19 @@ _DB = 10.0 / np.log(10.0)
 _FLOOR = 1e-20
 _USUAL_RHO = rho_for_tau(_USUAL_TAU_S, HOP_S)
 _PEAK_STEP = _PEAK_FALL_DB * HOP_S
+_LOCAL_STEP = _LOCAL_FALL_DB * HOP_S
 
 
 @njit(cache=True, nogil=True)
 def _next_gain_db(power: float, values: NDArray[np.float64], law: NDArray[np.float64]) -> float:
     """Follow the power of one more hop; the gain in dB at its end. NaN: no such constant, estimate it."""
-    scale, reference, loudest, offset, gate, boost, cut, rho_up, rho_down = law
+    scale, reference, loudest, offset, gate, boost, cut, rho_up, rho_down, local_gate = law
     level = _DB * np.log(max(power, _FLOOR)) + offset
     if np.isnan(loudest):
         values[_PEAK] = max(level, values[_PEAK] - _PEAK_STEP)
         loudest = values[_PEAK]
-    if level < max(loudest - gate, SILENCE_DB):
+    values[_LOCAL] = max(level, values[_LOCAL] - _LOCAL_STEP)
+    if level < max(loudest - gate, values[_LOCAL] - local_gate, SILENCE_DB):
         return float(values[_GAIN_DB])
     values[_POWER] = power if values[_POWER] < 0.0 else follow_step(values[_POWER], power, rho_up, rho_down)
     followed = _DB * np.log(values[_POWER]) + offset

@@ -10,6 +10,7 @@ from corpusdiff.dsp.loudness import LoudnessMeter
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages.base import Measured, Signal, Spectrum, run_whole
 from corpusdiff.stages.level import Level
+from corpusdiff.testing import check_stage
 
 SR = 16000
 HOP = 160
@@ -190,3 +191,40 @@ def test_broken_parameters_are_refused(params):
     """By name."""
     with pytest.raises(ParameterError, match=list(params)[-1]):
         Level(**params)
+
+
+def test_lookahead_makes_up_for_the_lag_of_the_follower():
+    """A step in the level: with lookahead the gain has turned before it comes, and not a time constant after."""
+    x = np.concatenate([tone(-40.0, 1.0), tone(-20.0, 1.0)], axis=1)
+    late, early = (
+        run_whole(Level(k=-1.0, steps=1, reference_dbfs=-30.0, tau_s=0.2, lookahead_s=ahead), x, Signal(SR, 1))
+        for ahead in (0.0, 0.2)
+    )
+    after = slice(SR, SR + SR // 20)
+    assert level_db(late[:, after]) > -20.0
+    assert level_db(early[:, after]) < -25.0
+    assert Level(lookahead_s=0.2).latency(Signal(SR, 1)) == HOP + 3200
+    np.testing.assert_allclose(gain_db(x, early)[-1], gain_db(x, late)[-1], atol=0.2)
+
+
+@pytest.mark.parametrize("lookahead_s", [0.0, 0.013, 0.25])
+@pytest.mark.parametrize("local_gate_db", [None, 15.0])
+def test_lookahead_and_the_local_gate_keep_the_contract(lookahead_s, local_gate_db):
+    """Any cut into blocks, pickled in mid-track, the declared latency."""
+    check_stage(Level(lookahead_s=lookahead_s, local_gate_db=local_gate_db, reference_dbfs=-25.0))
+
+
+def test_the_local_gate_hears_pauses_wherever_the_level_is():
+    """Words and noise 25 dB below, the whole of it falling by 20 dB: the noise of the loud half passes the track's gate
+    and would be followed like the words of the soft one; the gain is that of the words alone."""
+    word, pause = tone(-20.0, 0.3), tone(-45.0, 0.3)
+    half = np.concatenate([word, pause] * 4, axis=1)
+    x = np.concatenate([half, 0.1 * half], axis=1)
+    found = measured(-26.0, -20.0)
+    fixed = {"k": -1.0, "steps": 1, "reference_dbfs": -26.0, "tau_s": 0.1, "gate_db": 40.0, "max_boost_db": 60.0}
+    spread = {}
+    for gate in (None, 15.0):
+        gain = gain_db(x, run_whole(Level(**fixed, local_gate_db=gate), x, Signal(SR, 1, found)))
+        spread[gate] = np.ptp(gain[: 4 * 60])
+    assert spread[None] > 10.0
+    assert spread[15.0] < 7.0  # from 0 dB to the gain of the words, and there it stays
