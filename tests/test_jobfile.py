@@ -18,9 +18,7 @@ from corpusdiff.jobfile import load_job, ready_jobs
 from corpusdiff.specs import LoudnessSpec, OutputSpec, SourceSpec
 from corpusdiff.stages import registry
 from corpusdiff.stages.frame_gain import FrameGain
-from corpusdiff.stages.highpass import Highpass
 from corpusdiff.stages.level import Level
-from corpusdiff.stages.timbre import Timbre
 
 Write = Callable[[str], str]
 
@@ -150,16 +148,26 @@ def test_ready_jobs_say_nothing_that_is_not_used(path: Path) -> None:
 
 
 def test_asr_is_what_it_says() -> None:
-    """16 kHz mono, high-pass, level, flat timbre under modest caps, -23 LUFS under -1 dBTP, 16-bit FLAC."""
+    """16 kHz mono, rules for what needs treatment and next to nothing for the rest, -23 LUFS, 16-bit FLAC."""
     job = load_job("asr")
     assert (job.source.sr, job.source.channels) == (16000, 1)
-    highpass, level, timbre = job.chain
-    assert isinstance(highpass, Highpass)
-    assert isinstance(level, Level)
-    assert level.k < 0
-    assert isinstance(timbre, Timbre)
-    assert timbre.mode == "flat"
-    assert max(timbre.max_boost_db, timbre.max_cut_db) <= 12.0
+    chains = {name: [stage.name for stage in chain] for name, chain in job.chains().items()}
+    assert chains == {
+        "muffled": ["highpass", "level", "timbre"],
+        "noisy": ["highpass", "denoise"],
+        "wandering": ["highpass", "level"],
+        "default": ["highpass"],
+    }
+    clear = {"snr_db": 40.0, "bandwidth_hz": 8000.0, "loudness_range_lu": 3.0}
+    for change, rule in [
+        ({}, "default"),
+        ({"snr_db": 10.0}, "noisy"),
+        ({"bandwidth_hz": 1500.0}, "muffled"),
+        ({"loudness_range_lu": 12.0}, "wandering"),
+        ({"loudness_range_lu": float("nan")}, "default"),
+    ]:
+        assert job.rule_for(clear | change) == rule
+    assert job.guard is not None
     assert job.loudness is not None
     assert (job.loudness.target_lufs, job.loudness.ceiling_dbtp) == (-23.0, -1.0)
     assert job.outputs == (OutputSpec(encoding="flac", bits=16),)

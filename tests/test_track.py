@@ -13,7 +13,7 @@ from corpusdiff import source, spool
 from corpusdiff.dsp.resample import segment_bounds
 from corpusdiff.errors import TrackError
 from corpusdiff.finish import Sinks, TrackContext, loudness_gain
-from corpusdiff.jobfile import load_job
+from corpusdiff.jobfile import load_job, ready_jobs
 from corpusdiff.manifests.base import Track
 from corpusdiff.specs import LoudnessSpec
 from corpusdiff.track import process_track
@@ -41,7 +41,7 @@ def processed(folder, name, job, sets=()):
     return rows, hashlib.sha256(streams.getvalue()).hexdigest()
 
 
-@pytest.mark.parametrize("job", ["asr", "codec", "codec-lossless", "listing"])
+@pytest.mark.parametrize("job", ready_jobs())
 @pytest.mark.parametrize("name", ["stereo.flac", "mono.wav"])
 def test_blocks_change_nothing(recordings, monkeypatch, job, name):
     """Neither the source's blocks nor those between the passes, nor where the audio waits."""
@@ -147,7 +147,7 @@ def test_the_first_rule_that_holds_gives_the_chain(recordings, tmp_path):
 def test_the_row_says_what_the_guard_did(recordings):
     """A budget that the job passes: fewer steps, and why."""
     sets = ["guard.max_lsd_db=0.5", "chain.timbre.steps=40", "chain.timbre.max_boost_db=30"]
-    (row,), _ = processed(recordings, "mono.wav", "asr", sets)
+    (row,), _ = processed(recordings, "mono.wav", "restore", sets)
     assert row["texts"]["guard"] in {"halved-1", "halved-2", "halved-3", "halved-4", "source"}
     assert row["texts"]["guard_by"] == "lsd_db"
     assert row["metrics"]["lsd_db"] <= 0.5
