@@ -28,7 +28,7 @@ demo: venv ## make a corpus (or take CORPUS=path), process it, show what came ou
 	@PATH="$(abspath $(BIN)):$$PATH" CORPUS="$(CORPUS)" bash tests/demo.sh
 
 test: venv ## run the tests
-	$(BIN)/python -m pytest -m "not slow and not faults and not bench"
+	$(BIN)/python -m pytest -m "not slow and not faults and not bench and not quality and not quality_short"
 
 check: venv ## format, lint, types, direction of imports, size of modules
 	$(BIN)/ruff format --check .
@@ -42,7 +42,7 @@ faults: venv ## run the tests that kill processes, break disks and cut links
 	$(BIN)/python -m pytest -m faults
 
 long: venv ## run the tests that take minutes
-	$(BIN)/python -m pytest -m "slow and not bench and not faults"
+	$(BIN)/python -m pytest -m "slow and not bench and not faults and not quality"
 
 bench: venv ## measure speed against the floor, an hour of audio
 	$(BIN)/python -m pytest -m bench -s

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from corpusdiff.driver import run
+    from corpusdiff.onefile import apply
     from corpusdiff.store.read import open  # noqa: A004  # corpusdiff.open, as in zarr.open
 
 __version__ = "0.1.0"
 
-__all__ = ["open", "run"]
+__all__ = ["apply", "open", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from corpusdiff.driver import run
 
         return run
+    if name == "apply":
+        from corpusdiff.onefile import apply
+
+        return apply
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,12 +8,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from corpusdiff.encode import Encoder, open_encoder
+from corpusdiff.encode import Encoder, Sink, open_encoder
 from corpusdiff.errors import ParameterError, TrackError
 from corpusdiff.job import Job
 from corpusdiff.metrics import Meter
 from corpusdiff.shape import shape
-from corpusdiff.specs import LoudnessSpec
+from corpusdiff.specs import LoudnessSpec, OutputSpec
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Signal, Stage, run_blocks
 from corpusdiff.stages.limiter import Limiter
@@ -30,12 +30,14 @@ class TrackContext:
     root : folder that relative paths of tracks are relative to
     chunk : samples per encoded chunk
     spool : folder for audio between passes, None for the system's own
+    open_encoder : makes the encoder of each output, a corpus's own by default
     """
 
     job: Job
     root: str
     chunk: int
     spool: str | None = None
+    open_encoder: Callable[[OutputSpec, int, int, int, str, Sink], Encoder] = open_encoder
 
 
 class Sinks:
@@ -137,7 +139,7 @@ def _encode(
     """Measure and encode the final audio, block by block; what `tracks` says of each output."""
     streams: list[list[list[int]]] = [[] for _ in context.job.outputs]
     encoders: list[Encoder] = [
-        open_encoder(output, signal.sr, signal.n_channels, context.chunk, row_id, sinks.sink(chunks))
+        context.open_encoder(output, signal.sr, signal.n_channels, context.chunk, row_id, sinks.sink(chunks))
         for output, chunks in zip(context.job.outputs, streams, strict=True)
     ]
     for after in final:

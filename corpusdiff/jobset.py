@@ -36,7 +36,7 @@ def set_value(document: dict[str, Any], item: str) -> None:
         where = ".".join(parts[:-1])
         remedy = f"name one of its tables too, e.g. {where}.0.KEY=VALUE" if isinstance(table, list) else "it is a value"
         raise JobError(f"--set {item}: {where} has no key {parts[-1]}: {remedy}")
-    table[parts[-1]] = _value(text.strip())
+    table[parts[-1]] = value_of(text.strip())
 
 
 def _descend(table: Any, part: str, place: str, where: str) -> Any:
@@ -53,8 +53,12 @@ def _descend(table: Any, part: str, place: str, where: str) -> Any:
     raise JobError(f"{place}: {where} {problem}; there are {', '.join(labels) or 'none'}")
 
 
-def _value(text: str) -> Any:
-    """What TOML makes of it; a bare word is a text."""
+def value_of(text: str) -> Any:
+    """What TOML makes of it; a bare word is a text.
+
+    >>> value_of("4"), value_of("-0.2"), value_of("flat")
+    (4, -0.2, 'flat')
+    """
     try:
         document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:

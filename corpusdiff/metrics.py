@@ -172,7 +172,7 @@ class Meter:
             self._spectrum.finish()
         power = self._spectrum.mean()
         freqs_hz = self._spectrum.freqs_hz
-        snr_db, speech_ratio = self._noise.finish()
+        snr_db, speech_ratio, noise_dbfs = self._noise.finish()
         metrics = {
             "duration_s": self._levels.n_samples / self._sr,
             "peak_dbfs": float(amplitude_to_db(self._levels.peak)),
@@ -188,7 +188,7 @@ class Meter:
             "centroid_hz": centroid_hz(freqs_hz, power),
         }
         spectrum = Spectrum(freqs_hz, power_to_db(power))
-        measured = Measured(volume.loudness_lufs, *usual_levels(levels), spectrum)
+        measured = Measured(volume.loudness_lufs, *usual_levels(levels), spectrum, snr_db, noise_dbfs)
         return Measurement(metrics, {"loudness_method": volume.method}, measured)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from corpusdiff.dsp.levels import LevelMeter, usual_levels
 from corpusdiff.dsp.resample import Resampler, downmix
@@ -16,6 +18,9 @@ from corpusdiff.source import AudioReader, open_source
 from corpusdiff.specs import SourceSpec
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Measured
+
+if TYPE_CHECKING:
+    from corpusdiff.source.tempo import Tempo
 
 #: First sample of a stretch and the one after its last, None for the track's end.
 Span: TypeAlias = tuple[int, int | None]
@@ -48,8 +53,8 @@ class Take:
             raise TrackError("unsupported", f"{n_heard} channels cannot become {self.n_channels}")
         self._source_sr = reader.sr
         self._source = Meter(reader.sr, n_heard)
-        self._line = _Line(reader.sr, self.sr, self.n_channels, spool)
-        self._far = _Line(reader.sr, self.sr, 1, spool) if source.reference_channel is not None else None
+        self._line = _Line(reader.sr, self.sr, self.n_channels, source, spool)
+        self._far = _Line(reader.sr, self.sr, 1, source, spool) if source.reference_channel is not None else None
         self._input = LevelMeter(self.sr, self.n_channels)
         self.audio = self._line.audio
         self.references = self._far.audio if self._far is not None else None
@@ -93,7 +98,7 @@ class Take:
         seconds = self.n_samples / self._source_sr
         far = Track(track.id, path_below(name, root), track.offset_s + self.start / self._source_sr, seconds)
         with open_source(far, root) as reader:
-            line = _Line(reader.sr, self.sr, 1, spool)
+            line = _Line(reader.sr, self.sr, 1, source, spool)
             self.references = line.audio
             for x in reader.blocks():
                 line.write(downmix(x, 1))
@@ -101,21 +106,34 @@ class Take:
 
 
 class _Line:
-    """From the source's rate to the job's, into a spool."""
+    """From the source's rate and time to the job's, into a spool."""
 
-    def __init__(self, sr_in: int, sr_out: int, n_channels: int, spool: str | None) -> None:
+    def __init__(self, sr_in: int, sr_out: int, n_channels: int, source: SourceSpec, spool: str | None) -> None:
         self.audio = AudioSpool(n_channels, spool)
-        self._resampler = Resampler(sr_in, sr_out, n_channels)
+        self._resampler = Resampler(sr_in * source.speed, sr_out, n_channels)
+        self._tempo = _tempo(sr_out, n_channels, source.tempo)
 
     def write(self, x: Audio) -> Audio:
-        return self._keep(self._resampler.process(x))
+        y = self._resampler.process(x)
+        return self._keep(y if self._tempo is None else self._tempo.process(y))
 
     def finish(self) -> Audio:
-        return self._keep(self._resampler.flush())
+        y = self._resampler.flush()
+        if self._tempo is not None:
+            y = np.concatenate([self._tempo.process(y), self._tempo.flush()], axis=1)
+        return self._keep(y)
 
     def _keep(self, y: Audio) -> Audio:
         self.audio.write(y)
         return y
+
+
+def _tempo(sr: int, n_channels: int, tempo: float) -> Tempo | None:
+    if tempo == 1.0:
+        return None
+    from corpusdiff.source.tempo import Tempo  # loads FFmpeg, which few jobs need
+
+    return Tempo(sr, n_channels, tempo)
 
 
 def _n_heard(reader: AudioReader, source: SourceSpec) -> int:

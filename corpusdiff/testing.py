@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from corpusdiff.stages import registry
-from corpusdiff.stages.base import Audio, Measured, Signal, Spectrum, Stage, State, run_whole
+from corpusdiff.stages.base import Audio, Measured, Signal, Spectrum, Stage, State, run_whole, takes_references
 
 #: The largest ``tolerance`` that a stage may declare.
 MAX_TOLERANCE = 1e-6
@@ -31,7 +31,7 @@ def check_stage(
 
     Parameters
     ----------
-    stage : what to check
+    stage : what to check; one that takes references gets one
     sr, n_channels : of the test signals
     n_samples : length of the test signals; more than a few times the stage's latency
     measured : check with the first pass's findings too, and not only causally
@@ -41,11 +41,12 @@ def check_stage(
     AssertionError : says which promise does not hold
     """
     _check_frozen(stage)
-    causal = Signal(sr, n_channels)
-    x = make_signal(sr, n_channels, n_samples)
+    causal = Signal(sr, n_channels, n_references=int(takes_references(stage)))
+    x = make_signal(sr, n_channels + causal.n_references, n_samples)
     for sig in [causal, replace(causal, measured=_measured(sr))] if measured else [causal]:
         whole = run_whole(stage, x, sig)
-        assert whole.shape == x.shape, f"{x.shape[1]} samples in, {whole.shape[1]} out"
+        expected = (n_channels, n_samples)
+        assert whole.shape == expected, f"{n_samples} samples in, {whole.shape[1]} out: {whole.shape} for {expected}"
         assert whole.dtype == np.float32, f"float32 in, {whole.dtype} out"
         _check_splits(stage, x, sig)
         _check_purity(stage, x, sig)
@@ -102,7 +103,7 @@ def _steps(stage: Stage, blocks: Sequence[Audio], sig: Signal, pickled: bool = F
             state = pickle.loads(pickle.dumps(state))
         before = x.copy()
         y, state = stage.step(x, state, sig)
-        assert y.shape == x.shape, f"a block of {x.shape[1]} samples gave {y.shape[1]}"
+        assert y.shape == (sig.n_channels, x.shape[1]), f"a block of {x.shape[1]} samples gave {y.shape}"
         assert np.array_equal(before, x), "the input was changed"
         parts.append(y.copy())
     tail = stage.flush(state, sig)
@@ -159,7 +160,7 @@ def _check_finite(stage: Stage, x: Audio, sig: Signal) -> None:
     for name, signal in {"silence": np.zeros_like(x), "full scale": np.sign(x), "DC": np.ones_like(x)}.items():
         assert np.isfinite(run_whole(stage, signal, sig)).all(), f"{name} gives NaN or infinity"
     for n in (0, 1):
-        assert run_whole(stage, x[:, :n], sig).shape == (x.shape[0], n), f"a track of {n} samples changes its length"
+        assert run_whole(stage, x[:, :n], sig).shape == (sig.n_channels, n), f"a track of {n} samples changes its length"
 
 
 def _check_silent(stage: Stage, silence: Audio, sig: Signal) -> None:
@@ -189,7 +190,7 @@ def _check_identity(stage: Stage, x: Audio, sig: Signal) -> None:
     for name, zero in {"mix": 0.0, "steps": 0}.items():
         if name in names:
             idle: Any = replace(stage, **{name: zero})  # type: ignore[type-var]
-            assert np.array_equal(run_whole(idle, x, sig), x), f"{name} = 0 is not the identity"
+            assert np.array_equal(run_whole(idle, x, sig), x[: sig.n_channels]), f"{name} = 0 is not the identity"
 
 
 def _measured(sr: int) -> Measured:

@@ -174,3 +174,44 @@ def test_a_reference_is_a_channel_or_a_file(recordings, tmp_path):
     context = TrackContext(load_job("codec-lossless", ["source.reference_channel=1"]), str(tmp_path), 1 << 14)
     with pytest.raises(TrackError, match="reference_channel is 1"):
         process_track(Track("near.wav", "near.wav"), context, Sinks(io.BytesIO()), lambda seconds: None)
+
+
+@pytest.fixture(scope="module")
+def utterances(tmp_path_factory):
+    """Three words of a voice-like buzz in near silence, and nothing but faint noise; in stereo at 22.05 kHz."""
+    folder = tmp_path_factory.mktemp("utterances")
+    rng = np.random.default_rng(6)
+    sr = 22050
+    x = 1e-4 * rng.standard_normal((8 * sr, 2))
+    sf.write(folder / "silent.wav", x, sr)
+    for start_s in (1.0, 3.0, 6.0):
+        t = np.arange(sr) / sr
+        pitch = 2 * np.pi * np.cumsum(120 + 20 * np.sin(2 * np.pi * 3 * t)) / sr
+        word = sum(np.sin(n * pitch) / (1 + abs(n - 5)) for n in range(1, 25)) * np.sin(np.pi * t)
+        x[int(start_s * sr) : int(start_s * sr) + sr] += 0.1 * word[:, None]
+    sf.write(folder / "words.wav", x, sr)
+    return folder
+
+
+def test_utterances_become_tracks(utterances):
+    """Each a row with its parent and where it begins; what no speech was found in is one row that says so."""
+    sets = ["vad.mode=segment", "vad.padding_s=0.1"]
+    rows, streams = processed(utterances, "words.wav", "codec-lossless", sets)
+    assert [row["id"] for row in rows] == [f"words.wav#{number:05d}" for number in range(3)]
+    assert {row["parent"] for row in rows} == {"words.wav"}
+    for row, start_s in zip(rows, (1.0, 3.0, 6.0), strict=True):
+        assert start_s - 0.3 < row["start_s"] < start_s + 0.2
+        assert 0.7 < row["n_samples"] / 16000 < 1.5
+        assert row["metrics"]["duration_s"] == pytest.approx(row["n_samples"] / 16000, abs=1e-4)
+    assert processed(utterances, "words.wav", "codec-lossless", sets)[1] == streams
+    (row,), _ = processed(utterances, "silent.wav", "codec-lossless", sets)
+    assert (row["id"], row["status"], row["reason"], row["outputs"]) == ("silent.wav", "filtered", "no-speech", [])
+    assert row["metrics"]["duration_s"] == 8.0
+
+
+def test_trimming_leaves_one_track(utterances):
+    """From the first word to the last, under its own name."""
+    (row,), _ = processed(utterances, "words.wav", "codec-lossless", ["vad.mode=trim"])
+    assert (row["id"], row["parent"]) == ("words.wav", None)
+    assert 0.6 < row["start_s"] < 1.2
+    assert 5.5 < row["n_samples"] / 16000 < 6.6

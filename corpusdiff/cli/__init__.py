@@ -1,6 +1,6 @@
 """The command line. Each command reads its options, calls one function and prints what it says."""
 
-from corpusdiff.cli import corpus, jobs
+from corpusdiff.cli import corpus, jobs, live, synth, tune
 from corpusdiff.cli.group import main
 
-__all__ = ["corpus", "jobs", "main"]
+__all__ = ["corpus", "jobs", "live", "main", "synth", "tune"]

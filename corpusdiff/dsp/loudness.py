@@ -85,7 +85,7 @@ class LoudnessMeter:
 
     def __init__(self, sr: int, n_channels: int) -> None:
         self._sections = k_weighting(sr)
-        self._weights = np.array(_WEIGHTS.get(n_channels, (1.0,) * n_channels))
+        self._weights = channel_weights(n_channels)
         self._hop = max(1, round(HOP_S * sr))
         self._filter = np.zeros((n_channels, 6))
         self._sums = np.zeros(n_channels)
@@ -117,6 +117,11 @@ class LoudnessMeter:
         if mean_square <= POWER_FLOOR:
             return Loudness(np.nan, np.nan, "silent")
         return Loudness(float(to_lufs(mean_square)), range_lu, "ungated")
+
+
+def channel_weights(n_channels: int) -> NDArray[np.float64]:
+    """(n_channels,) factors of the channels' mean squares: as 5.1 or 7.1 for 5, 6 and 8 channels, else 1 each."""
+    return np.array(_WEIGHTS.get(n_channels, (1.0,) * n_channels))
 
 
 def to_lufs(mean_square: NDArray[np.float64] | float) -> NDArray[np.float64]:

@@ -15,11 +15,11 @@ class Resampler:
 
     Parameters
     ----------
-    sr_in, sr_out : rates in Hz
+    sr_in, sr_out : rates in Hz; a source that is played 1.1 times as fast has 1.1 times its rate
     n_channels : channels of every block
     """
 
-    def __init__(self, sr_in: int, sr_out: int, n_channels: int) -> None:
+    def __init__(self, sr_in: float, sr_out: int, n_channels: int) -> None:
         self._n_channels = n_channels
         self._stream = None
         if sr_in != sr_out:

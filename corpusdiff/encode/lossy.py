@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 
     from corpusdiff.specs import OutputSpec
 
+_AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
+
 #: Rates in Hz that an encoding takes; an encoding that is not here takes any.
 SUPPORTED_RATES: dict[str, frozenset[int]] = {
     "opus": frozenset({8000, 12000, 16000, 24000, 48000}),
     "mp3": frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}),
+    "m4a": _AAC_RATES,
+    "aac": _AAC_RATES,
 }
 LOSSY = ("opus", "vorbis", "mp3")
 LOSSY_MAX_CHANNELS = 2
@@ -38,7 +42,13 @@ LOSSY_MAX_CHANNELS = 2
 #: the write goes, so that writes of other lengths give other bytes.
 _VORBIS_BLOCK = 1 << 14
 
-_LIBRARIES = {"opus": ("libopus", "ogg", "flt"), "mp3": ("libmp3lame", "mp3", "fltp")}
+#: FFmpeg's names of codec, container and samples.
+_LIBRARIES = {
+    "opus": ("libopus", "ogg", "flt"),
+    "mp3": ("libmp3lame", "mp3", "fltp"),
+    "m4a": ("aac", "ipod", "fltp"),
+    "aac": ("aac", "adts", "fltp"),
+}
 
 
 class StreamEncoder(Protocol):
@@ -60,9 +70,14 @@ def lossy_encoder(spec: OutputSpec, sr: int, n_channels: int) -> StreamEncoder:
     """An encoder for ``spec.encoding`` (one of `LOSSY`) at ``spec.bitrate_kbps``. Raises TrackError (``encode``)."""
     if spec.bitrate_kbps is None:
         raise TrackError("encode", f"{spec.encoding} needs bitrate_kbps")
-    if spec.encoding == "vorbis":
-        return _VorbisEncoder(sr, n_channels, spec.bitrate_kbps)
-    return _AvEncoder(spec.encoding, sr, n_channels, spec.bitrate_kbps, spec.complexity)
+    return stream_encoder(spec.encoding, sr, n_channels, spec.bitrate_kbps, spec.complexity)
+
+
+def stream_encoder(encoding: str, sr: int, n_channels: int, bitrate_kbps: float, complexity: int = 10) -> StreamEncoder:
+    """The same without a job; AAC too, in its own frames (``aac``) or in MP4 (``m4a``). Raises TrackError."""
+    if encoding == "vorbis":
+        return _VorbisEncoder(sr, n_channels, bitrate_kbps)
+    return _AvEncoder(encoding, sr, n_channels, bitrate_kbps, complexity)
 
 
 class _AvEncoder:

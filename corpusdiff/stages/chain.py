@@ -44,11 +44,12 @@ class Chain:
         x, references = x[: sig.n_channels], x[sig.n_channels :]
         states, lines = [], []
         for stage, before, line in zip(self.stages, *state, strict=True):
-            waiting = np.concatenate([line, references], axis=1)
-            references, rest = np.split(waiting, [references.shape[1]], axis=1)
+            if sig.n_references:
+                waiting = np.concatenate([line, references], axis=1)
+                references, line = waiting[:, : x.shape[1]], waiting[:, x.shape[1] :]  # noqa: PLW2901
             x, after = stage.step(_rows(stage, x, references), before, sig)
             states.append(after)
-            lines.append(rest)
+            lines.append(line)
         return x, (tuple(states), tuple(lines))
 
     def flush(self, state: State, sig: Signal) -> Audio:

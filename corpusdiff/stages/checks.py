@@ -31,6 +31,12 @@ def in_range(name: str, value: float | None, low: float, high: float, unit: str 
         raise ParameterError(name, f"got {value:g}; give {low:g} to {high:g} {unit}".rstrip())
 
 
+def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise ParameterError for what is none of `choices`."""
+    if value not in choices:
+        raise ParameterError(name, f"got {value!r}; give one of {', '.join(choices)}")
+
+
 def caps(max_boost_db: float, max_cut_db: float) -> None:
     """Raise ParameterError for bounds of a gain outside of [0, 200] dB."""
     in_range("max_boost_db", max_boost_db, 0, 200, "dB")

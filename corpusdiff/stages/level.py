@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -9,12 +10,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from corpusdiff.dsp.activity import ACT_ON, N_ACTIVITY, activity_law, activity_step, initial_activity
 from corpusdiff.dsp.filters import filter_sections
 from corpusdiff.dsp.law import deviation_factor, follow_step, rho_for_tau
 from corpusdiff.dsp.loudness import OFFSET_LUFS, k_weighting
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages.base import Audio, Signal, State
-from corpusdiff.stages.checks import at_least, caps, in_range
+from corpusdiff.stages.checks import at_least, caps, in_range, one_of
 from corpusdiff.units import power_to_db
 
 #: Distance of two values of the gain, in seconds.
@@ -51,8 +53,8 @@ class _State(NamedTuple):
 # indices into the values: power so far and samples so far of the hop that fills, follower (negative before
 # its first hop), the gain in dB at the end of the hop that leaves, the gain at its next sample and the factor
 # to the one after, the causal estimates of the loudest and the usual level, and the number of hops in them, the
-# loudest level of the last moments
-_SUM, _COUNT, _POWER, _GAIN_DB, _FACTOR, _RATIO, _PEAK, _USUAL, _HOPS, _LOCAL = range(10)
+# loudest level of the last moments; behind them the state of the activity
+_SUM, _COUNT, _POWER, _GAIN_DB, _FACTOR, _RATIO, _PEAK, _USUAL, _HOPS, _LOCAL, _ACTIVITY = range(11)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Level:
     gate_db : hops so far below the loudest (95th percentile of the first pass, else running) are held
     local_gate_db : so are those so far below the loudest of the last moments, in which it falls by 20 dB a second:
         where the level wanders, the noise between two words is below them, wherever they are. None for no such gate
+    act_on : ``all``; ``speech``: hops that do not stand out of the noise are held too; ``noise``: those that do
     max_boost_db, max_cut_db : bounds of the gain
     mix : 0 dry to 1 wet
     """
@@ -91,6 +94,7 @@ class Level:
     lookahead_s: float = 0.0
     gate_db: float = 30.0
     local_gate_db: float | None = None
+    act_on: str = "all"
     max_boost_db: float = 20.0
     max_cut_db: float = 20.0
     mix: float = 1.0
@@ -106,6 +110,7 @@ class Level:
         in_range("lookahead_s", self.lookahead_s, 0, 10, "seconds")
         at_least("gate_db", self.gate_db, 0)
         in_range("local_gate_db", self.local_gate_db, 0, 200, "dB")
+        one_of("act_on", self.act_on, ACT_ON)
         caps(self.max_boost_db, self.max_cut_db)
         in_range("mix", self.mix, 0, 1)
 
@@ -115,10 +120,11 @@ class Level:
 
     def initial_state(self, sig: Signal) -> State:
         """Silence, gain 0 dB."""
-        values = np.zeros(10)
+        values = np.zeros(_ACTIVITY + N_ACTIVITY)
         values[_POWER] = -1.0
         values[[_FACTOR, _RATIO]] = 1.0
         values[[_PEAK, _LOCAL]] = SILENCE_DB
+        values[_ACTIVITY:] = initial_activity(self._noise_db(sig))
         weighting = None if self.reference_lufs is None else np.zeros((sig.n_channels, 2, 2))
         return _State(np.zeros((sig.n_channels, self.latency(sig)), np.float32), values, weighting)
 
@@ -143,6 +149,13 @@ class Level:
         hop = _hop(sig)
         gain = np.pad(_last_gains(hop, sig.n_channels, values, self._law(sig)), (0, self.latency(sig) - hop), "edge")
         return state.held * (1.0 + self.mix * (gain - 1.0)).astype(np.float32)
+
+    def _noise_db(self, sig: Signal) -> float:
+        """Level of the noise, NaN where it is not known."""
+        found = sig.measured
+        if found is None:
+            return math.nan
+        return found.noise_dbfs + (0.0 if self.reference_lufs is None else found.loudness_lufs - found.level_dbfs)
 
     def _law(self, sig: Signal) -> NDArray[np.float64]:
         """Constants for the kernels, in the order in which `_next_gain_db` unpacks them."""
@@ -169,8 +182,15 @@ class Level:
                 rho_for_tau(self.tau_s, HOP_S),
                 rho_for_tau(release_s, HOP_S),
                 np.inf if self.local_gate_db is None else self.local_gate_db,
+                ACT_ON.index(self.act_on),
+                *self._activity_law(),
             ]
         )
+
+    def _activity_law(self) -> NDArray[np.float64]:
+        """What is certainly speech moves the gain; what is certainly none does when it acts on the noise."""
+        is_on_noise = self.act_on == "noise"
+        return activity_law(HOP_S, onset_s=0.0) if is_on_noise else activity_law(HOP_S, hangover_s=0.0)
 
 
 def _hop(sig: Signal) -> int:
@@ -182,18 +202,20 @@ _FLOOR = 1e-20
 _USUAL_RHO = rho_for_tau(_USUAL_TAU_S, HOP_S)
 _PEAK_STEP = _PEAK_FALL_DB * HOP_S
 _LOCAL_STEP = _LOCAL_FALL_DB * HOP_S
+_ALL, _SPEECH = ACT_ON.index("all"), ACT_ON.index("speech")
 
 
 @njit(cache=True, nogil=True)
 def _next_gain_db(power: float, values: NDArray[np.float64], law: NDArray[np.float64]) -> float:
     """Follow the power of one more hop; the gain in dB at its end. NaN: no such constant, estimate it."""
-    scale, reference, loudest, offset, gate, boost, cut, rho_up, rho_down, local_gate = law
+    scale, reference, loudest, offset, gate, boost, cut, rho_up, rho_down, local_gate, act_on = law[:11]
     level = _DB * np.log(max(power, _FLOOR)) + offset
     if np.isnan(loudest):
         values[_PEAK] = max(level, values[_PEAK] - _PEAK_STEP)
         loudest = values[_PEAK]
     values[_LOCAL] = max(level, values[_LOCAL] - _LOCAL_STEP)
-    if level < max(loudest - gate, values[_LOCAL] - local_gate, SILENCE_DB):
+    is_left = act_on != _ALL and activity_step(level, values[_ACTIVITY:], law[11:]) != (act_on == _SPEECH)
+    if is_left or level < max(loudest - gate, values[_LOCAL] - local_gate, SILENCE_DB):
         return float(values[_GAIN_DB])
     values[_POWER] = power if values[_POWER] < 0.0 else follow_step(values[_POWER], power, rho_up, rho_down)
     followed = _DB * np.log(values[_POWER]) + offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,10 +12,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from corpusdiff.dsp.activity import (
+    ACT_ON,
+    FADE_S,
+    ONSET_S,
+    SETTLE_S,
+    activity_law,
+    frame_weights,
+    initial_activity,
+)
 from corpusdiff.dsp.law import deviation_factor, follow_step, rho_for_tau
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages.base import Signal, Spectrum, State
-from corpusdiff.stages.checks import at_least, caps, in_range
+from corpusdiff.stages.checks import at_least, caps, in_range, one_of
 from corpusdiff.stages.spectral import Bins, Spectral, bin_frequencies
 from corpusdiff.units import power_to_db
 
@@ -28,7 +38,8 @@ _FADE_DB = 12.0
 class Timbre(Spectral):
     """Scale the deviation of the smoothed log spectrum from a reference by rho**steps, rho = 1 + k.
 
-    The gain per bin is clip((rho**steps - 1) (L - R)) in dB, R shifted so that R - L has no mean over the band.
+    The gain per bin is clip((rho**steps - 1) (L - R)) in dB, R shifted so that R - L has no mean over what of the band
+    is not empty.
 
     Parameters
     ----------
@@ -42,6 +53,8 @@ class Timbre(Spectral):
     smooth_hz : width of the smoothing along frequency
     floor_db : bins so far under the strongest are empty (a rate that was raised, say) and get no boost
     tau_s : time constant of the running long-term spectrum
+    act_on : ``all``; ``speech``: frames that do not stand out of the noise are left as they are, and the running
+        spectrum is that of the others; ``noise``: the other way round
     max_boost_db, max_cut_db : bounds of the gain
     n_fft, hop_length : frame and hop in samples
     mix : 0 dry to 1 wet
@@ -59,6 +72,7 @@ class Timbre(Spectral):
     smooth_hz: float = 300.0
     floor_db: float = 80.0
     tau_s: float = 5.0
+    act_on: str = "all"
     max_boost_db: float = 12.0
     max_cut_db: float = 12.0
     n_fft: int = 512
@@ -68,8 +82,8 @@ class Timbre(Spectral):
     def __post_init__(self) -> None:
         self._check_frames()
         deviation_factor(self.k, self.steps)
-        if self.mode not in MODES:
-            raise ParameterError("mode", f"got {self.mode!r}; give one of {', '.join(MODES)}")
+        one_of("mode", self.mode, MODES)
+        one_of("act_on", self.act_on, ACT_ON)
         self._take_profile()
         at_least("low_hz", self.low_hz, 0)
         at_least("high_hz", self.low_hz if self.high_hz is None else self.high_hz, self.low_hz)
@@ -88,39 +102,67 @@ class Timbre(Spectral):
             _check_pairs(self.profile)
 
     def initial_gain_state(self, sig: Signal) -> State:
-        """The running long-term power, (n_bins,) float64: none yet. Raises ParameterError for an empty band."""
+        """The running long-term power, (n_bins,) float64: none yet; and what `frame_weights` carries.
+
+        Raises ParameterError for an empty band.
+        """
         self._band(sig)
-        return np.zeros(self.n_fft // 2 + 1)
+        noise_dbfs = math.nan if sig.measured is None else sig.measured.noise_dbfs
+        return np.zeros(self.n_fft // 2 + 1), np.append(initial_activity(noise_dbfs), 0.0)
 
     def is_fixed(self, sig: Signal) -> bool:
-        """The long-term spectrum is known."""
-        return self.mode in {"flat", "profile"} and sig.measured is not None
+        """The long-term spectrum is known, and the same for all frames."""
+        return self.mode in {"flat", "profile"} and sig.measured is not None and self.act_on == "all"
 
     def gains(self, power: Bins, state: State, sig: Signal) -> tuple[Bins, State]:
         """See the class."""
+        before, activity = state
+        weights, wanted, activity = self._weights(power, activity, sig)
         if self.mode == "frame":
-            return self._moved(self._smooth(power_to_db(power), sig), None, sig), state
+            return self._moved(self._smooth(power_to_db(power), sig), None, weights, sig), (before, activity)
         if self.mode == "running":
-            long_term, state = self._running(power, state, sig)
-            return self._moved(self._smooth(power_to_db(power), sig), long_term, sig), state
+            long_term, after = self._running(power, before, wanted, sig)
+            return self._moved(self._smooth(power_to_db(power), sig), long_term, weights, sig), (after, activity)
         reference = self._profile_at(sig) if self.profile is not None else None
         if sig.measured is not None:
             measured = sig.measured.spectrum.at(bin_frequencies(self.n_fft, sig.sr))[None]
-            gain = self._moved(self._smooth(measured, sig), reference, sig)
-            return gain, state
-        long_term, state = self._running(power, state, sig)
-        return self._moved(long_term, reference, sig), state
+            return self._moved(self._smooth(measured, sig), reference, weights, sig), (before, activity)
+        long_term, after = self._running(power, before, wanted, sig)
+        return self._moved(long_term, reference, weights, sig), (after, activity)
 
-    def _moved(self, L: NDArray[np.float64], R: NDArray[np.float64] | None, sig: Signal) -> Bins:
+    def _weights(
+        self, power: Bins, activity: NDArray[np.float64], sig: Signal
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_], NDArray[np.float64]]:
+        """How much is done to each frame (None: all of it), which ones are meant, and what is carried on."""
+        if self.act_on == "all":
+            return None, np.ones(len(power), np.bool_), activity
+        activity = activity.copy()
+        dt = self.hop_length / sig.sr
+        scale = 2.0 / (self.hop_length * self.n_fft)  # the squares of the window add up to a hop
+        is_on_speech = self.act_on == "speech"
+        settle_s = SETTLE_S + self.n_fft / sig.sr  # the first frames begin before the track
+        law = activity_law(dt, onset_s=ONSET_S if is_on_speech else 0.0, settle_s=settle_s)
+        return *frame_weights(power, scale, activity, law, rho_for_tau(FADE_S, dt), is_on_speech), activity
+
+    def _moved(
+        self,
+        L: NDArray[np.float64],
+        R: NDArray[np.float64] | None,
+        weights: NDArray[np.float64] | None,
+        sig: Signal,
+    ) -> Bins:
         """Gains of smoothed levels `L` (n_frames, n_bins) dB toward `R` dB, None for a constant."""
         low, high = self._band(sig)
         deviation = L[:, low:high] if R is None else L[:, low:high] - R[:, low:high]
-        gain_db = np.zeros_like(L)
-        scale = deviation_factor(self.k, self.steps) - 1.0
-        gain_db[:, low:high] = scale * (deviation - deviation.mean(axis=1, keepdims=True))
-        np.clip(gain_db, -self.max_cut_db, self.max_boost_db, out=gain_db)
         above = np.clip((L - L.max(axis=1, keepdims=True) + self.floor_db) / _FADE_DB, 0.0, 1.0)
+        heard = above[:, low:high] + 1e-9  # what is empty says nothing of the band's mean
+        mean = (deviation * heard).sum(axis=1, keepdims=True) / heard.sum(axis=1, keepdims=True)
+        gain_db = np.zeros_like(L)
+        gain_db[:, low:high] = (deviation_factor(self.k, self.steps) - 1.0) * (deviation - mean)
+        np.clip(gain_db, -self.max_cut_db, self.max_boost_db, out=gain_db)
         np.multiply(gain_db, above, out=gain_db, where=gain_db > 0)
+        if weights is not None:
+            gain_db = gain_db * weights[:, None]
         return np.exp(gain_db * _NEPER_PER_DB).astype(np.float32)
 
     def _smooth(self, level_db: NDArray[np.float64], sig: Signal) -> NDArray[np.float64]:
@@ -128,9 +170,11 @@ class Timbre(Spectral):
         half = int(self.smooth_hz * self.n_fft / sig.sr / 2)
         return _moving_mean(level_db, half) if half else level_db
 
-    def _running(self, power: Bins, state: State, sig: Signal) -> tuple[NDArray[np.float64], State]:
+    def _running(
+        self, power: Bins, before: NDArray[np.float64], wanted: NDArray[np.bool_], sig: Signal
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Smoothed long-term level in dB after each frame; too low at first, by a common factor without effect."""
-        long_term = _follow(power, state, rho_for_tau(self.tau_s, self.hop_length / sig.sr))
+        long_term = _follow(power, before, wanted, rho_for_tau(self.tau_s, self.hop_length / sig.sr))
         return self._smooth(power_to_db(long_term), sig), long_term[-1].copy()
 
     def _profile_at(self, sig: Signal) -> NDArray[np.float64]:
@@ -189,13 +233,13 @@ def _moving_mean(x: NDArray[np.float64], half: int) -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True)
-def _follow(power: Bins, start: NDArray[np.float64], r: float) -> NDArray[np.float64]:
-    """The law toward each frame's power, bin by bin: (n_frames, n_bins) float64 after each frame."""
+def _follow(power: Bins, start: NDArray[np.float64], wanted: NDArray[np.bool_], r: float) -> NDArray[np.float64]:
+    """The law toward the power of each wanted frame, bin by bin: (n_frames, n_bins) float64 after each frame."""
     n_frames, n_bins = power.shape
     followed = np.empty((n_frames, n_bins))
     before = start
     for i in range(n_frames):
         for j in range(n_bins):
-            followed[i, j] = follow_step(before[j], power[i, j], r, r)
+            followed[i, j] = follow_step(before[j], power[i, j], r, r) if wanted[i] else before[j]
         before = followed[i]
     return followed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -173,6 +175,69 @@ def test_wandering_speech_comes_back(corpora, found):
     assert np.polyfit(before, after, 1)[0] < 0.4
 
 
+def speech_in_noise(noise_db, n_channels=1):
+    """Two seconds of noise, then half a second of a tone at -26 dBFS and half a second without it in turn."""
+    rng = np.random.default_rng(0)
+    x = 10 ** (noise_db / 20) * rng.standard_normal((n_channels, 8 * SR))
+    t = np.arange(8 * SR) / SR
+    speaks = (t >= 2) & (t % 1 >= 0.5)
+    return (x + speaks * tone(-26.0, 8.0)).astype(np.float32), speaks
+
+
+@pytest.mark.parametrize("noise_dbfs", [np.nan, -46.0])
+@pytest.mark.parametrize("causal", [True, False])
+def test_acting_on_speech_leaves_the_noise(noise_dbfs, causal):
+    """Noise 20 dB under the speech, over the gate: all of it is followed by default, and none when told so."""
+    x, speaks = speech_in_noise(-46.0)
+    found = None if causal else replace(measured(-26.0, -26.0), noise_dbfs=noise_dbfs)
+    common = {"k": -0.5, "steps": 1, "reference_dbfs": -20.0, "tau_s": 0.05}
+    quiet = ~speaks[::HOP]
+    before = np.arange(len(quiet)) < 2 * SR // HOP
+    everything = gain_db(x, run_whole(Level(**common), x, Signal(SR, 1, found)))
+    assert everything[before][10:].mean() > 12
+    gain = gain_db(x, run_whole(Level(**common, act_on="speech"), x, Signal(SR, 1, found)))
+    np.testing.assert_allclose(gain[before], 0, atol=0.3)
+    np.testing.assert_allclose(gain[~quiet].mean(), 3, atol=0.3)
+    late = quiet & ~before & (np.arange(len(quiet)) * HOP % SR > 0.3 * SR)  # the hangover is over
+    assert gain[late].max() < 9
+    assert everything[late].min() > 11
+
+
+def test_the_gain_does_not_move_where_there_is_no_speech():
+    """From the end of the hangover to the next onset it is one number."""
+    x, _ = speech_in_noise(-46.0)
+    y = run_whole(Level(k=-0.5, steps=1, reference_dbfs=-20.0, act_on="speech"), x, Signal(SR, 1))
+    at = slice(int(4.3 * SR), int(4.49 * SR))
+    ratio = y[0, at].astype(np.float64) / x[0, at]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+    assert abs(ratio[0] - 1) > 0.1
+
+
+def test_acting_on_noise_is_the_rest():
+    """Speech keeps the gain of the pause before."""
+    x, speaks = speech_in_noise(-46.0)
+    y = run_whole(Level(k=-1.0, steps=1, reference_dbfs=-50.0, act_on="noise"), x, Signal(SR, 1))
+    gain = gain_db(x, y)[speaks[::HOP]]
+    np.testing.assert_allclose(gain, -4, atol=1.5)
+
+
+@pytest.mark.parametrize("act_on", ["speech", "noise"])
+def test_acting_on_a_part_keeps_the_contract(act_on):
+    """Any blocks, causality, identity, JSON."""
+    check_stage(Level(act_on=act_on))
+    check_stage(Level(act_on=act_on, reference_lufs=-23.0, lookahead_s=0.05), n_channels=1)
+
+
+def test_no_clicks_where_speech_begins():
+    """The gain's second difference is that of a gain that acts on all of it, at the most."""
+    x = np.ones((1, 8 * SR), np.float32) * np.repeat(10 ** speech_in_noise(-46.0)[0][0, ::HOP], HOP).astype(np.float32)
+    jumps = [
+        np.abs(np.diff(run_whole(stage, x, Signal(SR, 1))[0].astype(np.float64) / x[0], 2)).max()
+        for stage in (Level(reference_dbfs=-20.0, act_on="speech"), Level(reference_dbfs=-20.0))
+    ]
+    assert jumps[0] <= 1.5 * jumps[1]
+
+
 @pytest.mark.parametrize(
     "params",
     [
@@ -184,6 +249,7 @@ def test_wandering_speech_comes_back(corpora, found):
         {"max_boost_db": -3.0},
         {"gate_db": float("inf")},
         {"reference_dbfs": 5.0},
+        {"act_on": "music"},
         {"reference_dbfs": -26.0, "reference_lufs": -23.0},
     ],
 )

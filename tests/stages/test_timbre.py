@@ -9,7 +9,9 @@ import pytest
 
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages.base import Measured, Signal, Spectrum, run_whole
+from corpusdiff.stages.spectral import Fused
 from corpusdiff.stages.timbre import Timbre
+from corpusdiff.testing import check_stage
 
 SR = 16000
 FREQS = np.arange(257) * (SR / 512)
@@ -167,3 +169,76 @@ def test_a_band_above_the_track_is_refused():
     """When the track's rate is known."""
     with pytest.raises(ParameterError, match="no bin of a 8000 Hz track"):
         Timbre(low_hz=6000.0).initial_state(Signal(8000, 1))
+
+
+def bursts():
+    """Faint muffled noise; from the first second on, half a second of loud muffled noise in every second."""
+    rng = np.random.default_rng(0)
+    n = 6 * SR
+    faint, loud = (np.convolve(rng.standard_normal(n), 0.8 ** np.arange(80), "same") for _ in range(2))
+    t = np.arange(n) / SR
+    speaks = (t >= 1) & (t % 1 >= 0.5)
+    return (1e-3 * faint + 0.05 * speaks * loud)[None].astype(np.float32), speaks
+
+
+@pytest.mark.parametrize("mode", ["flat", "frame", "running"])
+@pytest.mark.parametrize("act_on", ["speech", "noise"])
+def test_only_speech_or_only_noise_is_changed(mode, act_on):
+    """What is not acted on is the input, once the fade and the hangover are over."""
+    x, speaks = bursts()
+    y = run_whole(Timbre(mode=mode, k=-0.5, steps=1, act_on=act_on), x, signal())
+    assert not np.array_equal(x, y)
+    t = np.arange(x.shape[1]) / SR
+    if act_on == "speech":
+        quiet = (t < 0.4) | ((t % 1 > 0.35) & (t % 1 < 0.45))
+        np.testing.assert_array_equal(y[:, quiet], x[:, quiet])
+    else:
+        loud = speaks & (t % 1 > 0.7) & (t % 1 < 0.95)
+        np.testing.assert_allclose(y[:, loud], x[:, loud], atol=1e-3)
+        assert np.abs(y - x)[:, (t > 0.1) & (t < 0.9)].max() > 1e-5
+
+
+@pytest.mark.parametrize("first_pass", [True, False])
+def test_where_it_acts_it_does_what_it_does_to_all(first_pass):
+    """The measured spectrum's gain in full within speech; the running spectrum is that of speech."""
+    x, speaks = bursts()
+    tilt = -20 * FREQS / 8000
+    sig = signal(tilt if first_pass else None)
+    everything = run_whole(Timbre(k=-0.5, steps=1, tau_s=0.5), x, sig)
+    y = run_whole(Timbre(k=-0.5, steps=1, tau_s=0.5, act_on="speech"), x, sig)
+    t = np.arange(x.shape[1]) / SR
+    inside = speaks & (t % 1 > 0.7) & (t % 1 < 0.95) & (t > 4)
+    difference = np.abs(y - everything)[:, inside].max() / np.abs(x[:, inside]).max()
+    assert difference < (2e-3 if first_pass else 0.1)
+
+
+def test_the_noise_does_not_move_the_running_spectrum_of_speech():
+    """A long pause in white noise, then the gain is where the speech had left it."""
+    power = np.ones((2, 257), np.float32) * np.float32(1e-3)
+    muffled = (10 ** (-30 * FREQS / 8000 / 10)).astype(np.float32)
+    frames = np.concatenate([np.tile(power, (50, 1)), np.tile(100 * muffled, (100, 1)), np.tile(power, (500, 1))])
+    stage = Timbre(act_on="speech", tau_s=0.3)
+    _, state = stage.gains(frames, stage.initial_gain_state(signal()), signal())
+    level = 10 * np.log10(state[0])
+    assert level[0] - level[-1] == pytest.approx(30, abs=2)
+
+
+def test_no_clicks_where_the_gain_sets_in():
+    """On a slow tone, in and out of speech: the second difference is not that of a step."""
+    t = np.arange(4 * SR) / SR
+    speaks = (t % 1 >= 0.5).astype(np.float64)
+    envelope = 0.02 + 0.2 * np.convolve(speaks, np.hanning(801) / 400, "same")
+    x = (envelope * np.sin(2 * np.pi * 100 * t))[None].astype(np.float32)
+    sig = signal(-40 * FREQS / 8000)
+    y = run_whole(Timbre(k=-1.0, steps=1, act_on="speech"), x, sig)
+    inner = slice(SR, 3 * SR)
+    assert np.abs(y - x)[:, inner].max() > 0.02
+    gain = 10 ** (12 / 20)
+    assert np.abs(np.diff(y[0, inner], 2)).max() < 1.3 * gain * np.abs(np.diff(x[0, inner], 2)).max()
+
+
+@pytest.mark.parametrize("mode", ["flat", "running"])
+def test_acting_on_speech_keeps_the_contract(mode):
+    """Any blocks, causality, identity, JSON, alone and fused."""
+    check_stage(Timbre(mode=mode, act_on="speech"))
+    check_stage(Fused((Timbre(mode=mode, act_on="speech"), Timbre(act_on="noise"))), n_channels=1)
