@@ -4,8 +4,12 @@ PYTHON ?= python3
 CORPUS ?= demo/corpus
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+JUDGES := $(VENV)/.judges
 
-.PHONY: help venv lock demo test check faults long bench bench-short wheel clean
+LOCK = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+.PHONY: help venv quality-venv lock demo test check faults long quality quality-short bench bench-short wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -19,10 +23,16 @@ $(STAMP): requirements-lock.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	@touch $@
 
+quality-venv: $(JUDGES) ## add the judges and peers of `make quality`; pesq is compiled
+
+$(JUDGES): $(STAMP) requirements-quality.txt
+	$(BIN)/python -m pip install --quiet -r requirements-quality.txt
+	@touch $@
+
 lock: venv ## bring requirements-lock.txt up to date with pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras \
-		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o requirements-lock.txt pyproject.toml
+	$(LOCK) --extra dev -o requirements-lock.txt pyproject.toml
+	$(LOCK) --extra quality -c requirements-lock.txt -o requirements-quality.txt pyproject.toml
 
 demo: venv ## make a corpus (or take CORPUS=path), process it, show what came out
 	@PATH="$(abspath $(BIN)):$$PATH" CORPUS="$(CORPUS)" bash tests/demo.sh
@@ -43,6 +53,14 @@ faults: venv ## run the tests that kill processes, break disks and cut links
 
 long: venv ## run the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not bench and not faults and not quality"
+
+quality: quality-venv ## judge the sound against peers: jobs/QUALITY.md, the README's table, and what must hold
+	PYTHONPATH=tests $(BIN)/python -m quality --readme README.md
+	$(BIN)/python -m pytest -m quality
+
+quality-short: quality-venv ## the same on a sample, and the stages around learned models
+	$(BIN)/python -m pytest -m quality_short
+	$(BIN)/python -m pytest tests/stages/test_learned.py
 
 bench: venv ## measure speed against the floor, an hour of audio
 	$(BIN)/python -m pytest -m bench -s

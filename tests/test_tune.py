@@ -416,3 +416,13 @@ def test_optuna_is_named_where_it_is_missing(tmp_path, job_file, wandering, monk
     with pytest.raises(UsageError, match=r"pip install 'corpusdiff\[tune\]'"):
         tune(request(wandering, job_file, tmp_path / "t.toml"), silent)
     assert not (tmp_path / "t.toml").exists()
+
+
+def test_a_file_that_could_not_be_written_ends_it_at_once(tmp_path, job_file, wandering):
+    """Not after hours of search."""
+    with pytest.raises(UsageError, match="there is no folder"):
+        tune(request(wandering, job_file, tmp_path / "no" / "t.toml"), silent)
+    arguments = ["tune", wandering, "--objective", "snr", "-o", str(tmp_path / "t.toml")]
+    result = CliRunner().invoke(main, [*arguments, "--plot", str(tmp_path / "no" / "t.html")])
+    assert result.exit_code == 2
+    assert "there is no folder" in result.stderr

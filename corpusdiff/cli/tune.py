@@ -82,9 +82,11 @@ def tune(source: str, plot: str | None, *, as_json: bool, **options: Any) -> Non
       corpusdiff tune dev.jsonl --stage timbre --objective wer --command 'python recognise.py {dir}' -o mine.toml
     """
     from corpusdiff.tuning.report import plot_tuned, tuned_json, tuned_lines
-    from corpusdiff.tuning.tune import TuneRequest
+    from corpusdiff.tuning.tune import TuneRequest, check_folder
     from corpusdiff.tuning.tune import tune as run_tune
 
+    if plot is not None:
+        check_folder(plot)
     found = run_tune(TuneRequest(source, **options), _say)
     if plot is not None:
         plot_tuned(found, plot)

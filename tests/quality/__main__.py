@@ -28,9 +28,14 @@ _OWN = ("corpusdiff", "numpy", "scipy", "numba", "soxr", "pesq", "pystoi", "pock
 def tables_of(part: str, *, short: bool) -> list[Table]:
     """Measure one part."""
     module = importlib.import_module(f"quality.{part}")
-    measured = module.measure(module.N_SHORT if short else module.N_FULL)
+    n = module.N_SHORT if short else module.N_FULL
+    measured = module.measure(n)
     found = [measured.table()]
-    return [*found, measured.by_noise()] if hasattr(measured, "by_noise") else found
+    if hasattr(measured, "by_noise"):
+        found.append(measured.by_noise())
+    if hasattr(module, "harder") and not short:
+        found += module.harder(n)
+    return found
 
 
 def versions() -> list[str]:

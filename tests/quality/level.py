@@ -15,8 +15,11 @@ from quality.peers import LEVELERS, present
 from quality.tables import Table, shared_out
 from quality.voices import digit_streams
 
-#: The level goes up and down by so much, and once in so long.
-DEPTH_DB, PERIOD_S = 20.0, 10.0
+#: The level goes up and down by so much, twice that from the softest to the loudest, and once in so long.
+DEPTH_DB, PERIOD_S = 10.0, 10.0
+
+#: What is hard for everybody: twice as deep, or faster.
+HARDER = ((20.0, 10.0), (10.0, 4.0))
 
 N_FULL, N_SHORT, N_DIGITS = 32, 6, 20
 
@@ -30,6 +33,8 @@ class Leveled:
     """Errors of each treatment of the same streams."""
 
     heard: dict[str, Heard]
+    depth_db: float = DEPTH_DB
+    period_s: float = PERIOD_S
 
     def share(self, name: str) -> Interval:
         """Part of the errors caused by the wandering that the treatment takes back."""
@@ -43,11 +48,16 @@ class Leveled:
         ]
         first = self.heard[_CLEAN]
         said = (
-            f"{len(first.errors)} streams of {first.n_words} spoken digits whose level goes up and down by "
-            f"{DEPTH_DB:g} dB once in {PERIOD_S:g} s. Digit accuracy, and the share of the errors caused that is "
+            f"{len(first.errors)} streams of {first.n_words} spoken digits whose level wanders by "
+            f"{2 * self.depth_db:g} dB and back once in {self.period_s:g} s. Digit accuracy, and the share of the errors caused that is "
             "taken back."
         )
-        return Table("Level that wanders", said, ("", "digit accuracy", "taken back"), tuple(rows))
+        return Table(
+            f"Level that wanders by {2 * self.depth_db:g} dB in {self.period_s:g} s",
+            said,
+            ("", "digit accuracy", "taken back"),
+            tuple(rows),
+        )
 
 
 def treatments() -> dict[str, ours.Treatment]:
@@ -55,15 +65,21 @@ def treatments() -> dict[str, ours.Treatment]:
     return {OURS: ours.job("restore"), **{peer.name: peer for peer in present(LEVELERS)}}
 
 
-def _judge(index: int, split: str, n: int) -> dict[str, int]:
+def _judge(index: int, split: str, n: int, depth_db: float, period_s: float) -> dict[str, int]:
     said = digit_streams(split, n, N_DIGITS)[index]
-    x = wandering(said.audio, DEPTH_DB, np.random.default_rng([19, index]), PERIOD_S)
+    x = wandering(said.audio, depth_db, np.random.default_rng([19, index]), period_s)
     found = {name: count_errors(said, treat(x)) for name, treat in treatments().items()}
     return {_CLEAN: count_errors(said, said.audio), _BEFORE: count_errors(said, x), **found}
 
 
-def measure(n: int = N_FULL, split: str = "test") -> Leveled:
+def measure(n: int = N_FULL, split: str = "test", depth_db: float = DEPTH_DB, period_s: float = PERIOD_S) -> Leveled:
     """Over `n` streams of a split."""
-    found = shared_out(partial(_judge, split=split, n=n), range(n))
+    found = shared_out(partial(_judge, split=split, n=n, depth_db=depth_db, period_s=period_s), range(n))
     n_words = len(digit_streams(split, n, N_DIGITS)[0].words)
-    return Leveled({name: Heard(np.array([errors[name] for errors in found], float), n_words) for name in found[0]})
+    heard = {name: Heard(np.array([errors[name] for errors in found], float), n_words) for name in found[0]}
+    return Leveled(heard, depth_db, period_s)
+
+
+def harder(n: int) -> list[Table]:
+    """The same where nobody does well."""
+    return [measure(n, "test", *what).table() for what in HARDER]
