@@ -49,8 +49,8 @@ class Leveled:
         first = self.heard[_CLEAN]
         said = (
             f"{len(first.errors)} streams of {first.n_words} spoken digits whose level wanders by "
-            f"{2 * self.depth_db:g} dB and back once in {self.period_s:g} s. Digit accuracy, and the share of the errors caused that is "
-            "taken back."
+            f"{2 * self.depth_db:g} dB and back once in {self.period_s:g} s. Digit accuracy, and the share of the "
+            "errors caused that is taken back."
         )
         return Table(
             f"Level that wanders by {2 * self.depth_db:g} dB in {self.period_s:g} s",
