@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -44,6 +45,12 @@ class Denoised:
         """Mean change of SI-SDR, PESQ and STOI, paired."""
         changes = self.scores[name] - self.scores["untreated"]
         return bootstrap(changes[:, 0]), bootstrap(changes[:, 1]), bootstrap(changes[:, 2])
+
+    def only(self, kinds: Collection[str]) -> Denoised:
+        """What came of the mixes with these kinds of noise."""
+        chosen = np.array([kind in kinds for kind in self.kinds])
+        scores = {name: found[chosen] for name, found in self.scores.items()}
+        return replace(self, kinds=tuple(kind for kind in self.kinds if kind in kinds), scores=scores)
 
     def table(self) -> Table:
         """Treatments by their gain of PESQ."""
