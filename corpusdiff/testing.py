@@ -160,7 +160,9 @@ def _check_finite(stage: Stage, x: Audio, sig: Signal) -> None:
     for name, signal in {"silence": np.zeros_like(x), "full scale": np.sign(x), "DC": np.ones_like(x)}.items():
         assert np.isfinite(run_whole(stage, signal, sig)).all(), f"{name} gives NaN or infinity"
     for n in (0, 1):
-        assert run_whole(stage, x[:, :n], sig).shape == (sig.n_channels, n), f"a track of {n} samples changes its length"
+        assert run_whole(stage, x[:, :n], sig).shape == (sig.n_channels, n), (
+            f"a track of {n} samples changes its length"
+        )
 
 
 def _check_silent(stage: Stage, silence: Audio, sig: Signal) -> None:

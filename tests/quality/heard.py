@@ -29,9 +29,9 @@ class Heard:
         """1 - edit distance / digits, bootstrapped over streams."""
         return bootstrap(1.0 - self.errors / self.n_words)
 
-    def over(self, other: Heard) -> Interval:
+    def over(self, other: Heard, level: float = 0.05) -> Interval:
         """Accuracy less that of another treatment of the same streams, paired."""
-        return bootstrap((other.errors - self.errors) / self.n_words)
+        return bootstrap((other.errors - self.errors) / self.n_words, level=level)
 
 
 def count_errors(utterance: Utterance, x: Mono) -> int:

@@ -34,12 +34,12 @@ class Interval:
         return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}]"
 
 
-def bootstrap(values: ArrayLike, seed: int = 0) -> Interval:
-    """Mean of paired differences and its percentile interval over 10 000 resamples."""
+def bootstrap(values: ArrayLike, seed: int = 0, level: float = 0.05) -> Interval:
+    """Mean of paired differences and its percentile interval over 10 000 resamples, missed with probability `level`."""
     x = np.asarray(values, np.float64)
     rng = np.random.default_rng([13, seed])
     means = np.concatenate([x[rng.integers(0, len(x), (500, len(x)))].mean(axis=1) for _ in range(N_RESAMPLES // 500)])
-    low, high = np.quantile(means, [0.025, 0.975])
+    low, high = np.quantile(means, [level / 2, 1 - level / 2])
     return Interval(float(x.mean()), float(low), float(high))
 
 

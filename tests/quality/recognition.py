@@ -48,6 +48,11 @@ class Recognised:
         """Accuracy less that of the untreated, paired."""
         return self.heard[condition][name].over(self.heard[condition][UNTREATED])
 
+    def harmed(self, name: str = OURS) -> list[str]:
+        """Conditions in which a treatment is significantly worse than none, at 5 % over all of them (Bonferroni)."""
+        level = 0.05 / len(self.heard)
+        return [c for c, by_name in self.heard.items() if by_name[name].over(by_name[UNTREATED], level).high < 0.0]
+
     def in_noise(self, name: str) -> Interval:
         """Mean gain over all kinds of noise, streams paired."""
         noisy = [by_name for condition, by_name in self.heard.items() if condition != CLEAN]

