@@ -215,3 +215,19 @@ def test_trimming_leaves_one_track(utterances):
     assert (row["id"], row["parent"]) == ("words.wav", None)
     assert 0.6 < row["start_s"] < 1.2
     assert 5.5 < row["n_samples"] / 16000 < 6.6
+
+
+def test_a_job_cancels_the_echo_of_the_reference(tmp_path):
+    """Channel 1 is the far end, which channel 0 hears late and through a room; what is written is rid of it."""
+    (tmp_path / "calls.toml").write_text(
+        '[source]\nsr = 16000\nreference_channel = 1\n[[chain]]\nstage = "echo"\n[[output]]\nbits = 24\n'
+    )
+    rng = np.random.default_rng(8)
+    far = 0.1 * rng.standard_normal(10 * 16000) * np.repeat(rng.uniform(0.2, 1.0, 100), 1600)
+    room = rng.standard_normal(800) * np.exp(-np.arange(800) / 150)
+    echo = 0.2 * np.convolve(np.concatenate([np.zeros(900), far]), room)[: len(far)]
+    sf.write(tmp_path / "call.wav", np.stack([echo, far], axis=1), 16000, "FLOAT")
+    context = TrackContext(load_job(str(tmp_path / "calls.toml")), str(tmp_path), 1 << 14)
+    (row,) = process_track(Track("call", "call.wav"), context, Sinks(io.BytesIO()), lambda seconds: None)
+    assert (row["n_channels"], row["n_samples"]) == (1, len(far))
+    assert row["metrics"]["rms_dbfs"] - row["metrics"]["out_rms_dbfs"] > 10.0
