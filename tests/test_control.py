@@ -136,7 +136,11 @@ def test_a_stream_may_end_within_a_fade():
     assert bend(y) < 1.05 * bend(x)
 
 
-@pytest.mark.parametrize("name", registry.available())
+#: Stages of extras: they need a package or a model, and are tested beside it.
+EXTRAS = {"onnx", "rnnoise"}
+
+
+@pytest.mark.parametrize("name", [name for name in registry.available() if name not in EXTRAS])
 def test_every_stage_can_be_weakened_while_it_runs(name):
     """Steps, mix and k where it has them: no click, but at the frames of the one stage whose nature that is."""
     stage = registry.create(name, {})

@@ -120,7 +120,7 @@ def test_two_stages_of_one_name_are_told_apart() -> None:
     assert diff_jobs(job.to_dict(), other.to_dict()) == ["chain.gain (1).gain_db: 1.0 here, 5.0 in OUT"]
 
 
-@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("name", [name for name in available() if name != "onnx"])  # which needs a model
 def test_every_stage_of_ours_goes_through_a_job(name: str) -> None:
     """With its defaults it survives the canonical form."""
     job = Job("x", chain=(create(name, {}),))
