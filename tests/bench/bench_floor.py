@@ -90,6 +90,11 @@ def make_files(dest: Path, minutes: float) -> None:
         shutil.copy(like, dest / f"{i:04d}{like.suffix}")
 
 
+#: Every track goes by the rule `wandering`: high-pass and level. Denoising, which the limit was not made for, is left
+#: out; it costs as much again as the bare loop where every track is noisy, as these are.
+_NO_DENOISING = ("--set", "rule.noisy.when=snr_db < -99", "--set", "rule.wandering.when=snr_db > -99")
+
+
 def measure(minutes: float, work: Path) -> Cost:
     """Make the files in `work`, run both sides, and say what they took."""
     files, one = work / "files", work / "one"
@@ -108,7 +113,7 @@ def measure(minutes: float, work: Path) -> Cost:
 
 def _run(source: Path, out: Path, *options: str) -> float:
     command = Path(sys.executable).parent / "corpusdiff"
-    return cpu_seconds(command, "run", source, out, "--job", "asr", "--cluster", "none", *options)
+    return cpu_seconds(command, "run", source, out, "--job", "asr", *_NO_DENOISING, "--cluster", "none", *options)
 
 
 def _floor(source: Path) -> float:
