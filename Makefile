@@ -9,7 +9,7 @@ JUDGES := $(VENV)/.judges
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
-.PHONY: help venv quality-venv lock demo test check faults long quality quality-short bench bench-short wheel clean
+.PHONY: help venv quality-venv lock demo test check faults faults-short scale long quality quality-short bench bench-short wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,7 +38,7 @@ demo: venv ## make a corpus (or take CORPUS=path), process it, show what came ou
 	@PATH="$(abspath $(BIN)):$$PATH" CORPUS="$(CORPUS)" bash tests/demo.sh
 
 test: venv ## run the tests
-	$(BIN)/python -m pytest -m "not slow and not faults and not bench and not quality and not quality_short"
+	$(BIN)/python -m pytest -m "not slow and not faults and not faults_short and not scale and not bench and not quality and not quality_short"
 
 check: venv ## format, lint, types, direction of imports, size of modules
 	$(BIN)/ruff format --check .
@@ -49,10 +49,16 @@ check: venv ## format, lint, types, direction of imports, size of modules
 		[ -z "$$long" ] || { echo "$$long"; exit 1; }
 
 faults: venv ## run the tests that kill processes, break disks and cut links
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -m "faults or faults_short"
+
+faults-short: venv ## a sample of each kind of them
+	$(BIN)/python -m pytest -m faults_short
+
+scale: venv ## run a simulated corpus of ten million tracks
+	$(BIN)/python -m pytest -m scale -s
 
 long: venv ## run the tests that take minutes
-	$(BIN)/python -m pytest -m "slow and not bench and not faults and not quality"
+	$(BIN)/python -m pytest -m "slow and not bench and not faults and not faults_short and not scale and not quality"
 
 quality: quality-venv ## judge the sound against peers: jobs/QUALITY.md, the README's table, and what must hold
 	PYTHONPATH=tests $(BIN)/python -m quality --readme README.md

@@ -47,7 +47,8 @@ def connect(
             raise UsageError("--cluster none works in this process alone: leave --workers out")
         yield SerialRunner(run_shard, notify=notify)
     elif spec == "local":
-        from corpusdiff.cluster_local import OwnCluster, settings
+        from corpusdiff.cluster_local import OwnCluster
+        from corpusdiff.cluster_settings import settings
 
         with settings(), _runner(OwnCluster(workers, spool, notify), run_shard, notify) as runner:
             yield runner

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from corpusdiff.cluster_local import OwnCluster, settings
+from corpusdiff.cluster_local import OwnCluster
+from corpusdiff.cluster_settings import settings
 from corpusdiff.errors import CorpusdiffError, Interrupted, StoreError
 from corpusdiff.runner import Retry, SerialRunner, ShardLost, StopFlag
 from corpusdiff.runner_dask import DaskRunner
