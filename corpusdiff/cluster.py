@@ -1,75 +1,152 @@
-"""From ``--cluster SPEC`` to a runner: this machine's cores, a scheduler that is there, or no Dask at all."""
+"""From ``--cluster SPEC`` to a runner: this machine's cores, a batch system, other hosts, a scheduler that is there,
+or no Dask at all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Protocol
 
+from corpusdiff.cluster_options import NO_OPTIONS, ClusterOptions
 from corpusdiff.errors import UsageError
 from corpusdiff.runner import Notify, Runner, SerialRunner, ShardFunction, log_notice
 
-if TYPE_CHECKING:
-    from corpusdiff.cluster_existing import ExistingCluster
-    from corpusdiff.cluster_local import OwnCluster
+#: What each cluster takes of the options; all take a spool folder, what must be reached, and patience.
+TAKES: dict[str, frozenset[str]] = {
+    "none": frozenset(),
+    "local": frozenset({"workers"}),
+    "slurm": frozenset(
+        {"workers", "tls", "listen", "memory", "partition", "account", "walltime", "sbatch", "prologue"}
+    ),
+    "kubernetes": frozenset({"workers", "memory", "namespace", "image"}),
+    "hosts": frozenset({"workers", "tls", "listen", "prologue"}),
+    "tcp": frozenset(),
+    "tls": frozenset({"tls"}),
+}
+
+_EXPECTED = (
+    "expected local, none (serial), slurm, kubernetes, hosts:FILE, or a scheduler's tcp://HOST:PORT or tls://HOST:PORT"
+)
 
 
 @contextmanager
 def connect(
     spec: str,
     run_shard: ShardFunction,
-    *,
-    workers: int | None = None,
-    spool: str | None = None,
-    must_reach: Sequence[str] = (),
+    options: ClusterOptions = NO_OPTIONS,
     notify: Notify = log_notice,
 ) -> Iterator[Runner]:
     """A runner for the block's duration.
 
     Parameters
     ----------
-    spec : ``local``, ``none`` (serial, without Dask) or ``tcp://HOST:PORT``
+    spec : ``local``, ``none`` (serial, without Dask), ``slurm``, ``kubernetes``, ``hosts:FILE``, ``tcp://HOST:PORT`` or
+        ``tls://HOST:PORT``
     run_shard : what runs one shard; importable on the workers
-    workers : worker processes of ``local``; None for one per core
-    spool : folder for the workers' temporary files; None for the system's own
-    must_reach : paths that every worker of ``tcp://`` must see
+    options : what the user said about the workers
     notify : takes notices for the user
 
-    Raises UsageError for another spec, a scheduler that does not answer, workers that are not fit.
+    Raises UsageError for another spec, options that are not for it, a scheduler that does not answer, workers that
+    are not fit.
 
-    >>> with connect("slurm", print):
+    >>> with connect("nomad", print):
     ...     pass
     Traceback (most recent call last):
-    corpusdiff.errors.UsageError: --cluster slurm: expected local, none (serial) or a scheduler's tcp://HOST:PORT
+    corpusdiff.errors.UsageError: --cluster nomad: expected local, none (serial), slurm, kubernetes, hosts:FILE, \
+or a scheduler's tcp://HOST:PORT or tls://HOST:PORT
     """
-    if spec == "none":
-        if workers is not None:
-            raise UsageError("--cluster none works in this process alone: leave --workers out")
+    kind, rest = _parsed(spec)
+    _check_options(kind, spec, options)
+    if kind == "none":
         yield SerialRunner(run_shard, notify=notify)
-    elif spec == "local":
+        return
+    from corpusdiff.cluster_settings import settings
+
+    ours = kind not in {"tcp", "tls"}
+    with settings() if ours else nullcontext():
+        link = _link(kind, spec, rest, options, notify)
+        with _runner(link, run_shard, options, notify, elsewhere=kind != "local") as runner:
+            yield runner
+
+
+def check_spec(spec: str, options: ClusterOptions) -> None:
+    """Refuse what `connect` would refuse, before anything is read. Raises UsageError."""
+    _check_options(_parsed(spec)[0], spec, options)
+
+
+def _parsed(spec: str) -> tuple[str, str]:
+    """The kind of cluster, and what comes after it."""
+    kind, separator, rest = spec.partition(":")
+    if kind in {"tcp", "tls"} and rest.startswith("//") and len(rest) > 2:
+        return kind, rest
+    if kind == "hosts" and rest:
+        return kind, rest
+    if not separator and kind in TAKES.keys() - {"tcp", "tls", "hosts"}:
+        return kind, ""
+    raise UsageError(f"--cluster {spec}: {_EXPECTED}")
+
+
+def _check_options(kind: str, spec: str, options: ClusterOptions) -> None:
+    for name in options.given():
+        if name not in TAKES[kind]:
+            takers = ", ".join(sorted(taker for taker, names in TAKES.items() if name in names))
+            raise UsageError(f"--{_FLAGS.get(name, name)} is for --cluster {takers}, not for {spec}: leave it out")
+    if kind == "tls" and options.tls is None:
+        raise UsageError(f"--cluster {spec}: give the folder of its certificates, --tls DIR")
+
+
+_FLAGS = {"memory": "worker-memory", "wait_workers_s": "wait-workers"}
+
+
+class ClusterLink(Protocol):
+    """A cluster as `DaskRunner` and `connect` use it."""
+
+    wait_workers_s: float
+
+    def open(self):  # type: ignore[no-untyped-def]  # a distributed.Client, which this module does not load
+        """A connected client; ends the one before. Raises CorpusdiffError."""
+        ...
+
+    def close(self, *, kill: bool) -> None:
+        """End or leave the workers; with `kill` at once, whatever they do."""
+        ...
+
+
+def _link(kind: str, spec: str, rest: str, options: ClusterOptions, notify: Notify) -> ClusterLink:
+    if kind == "local":
         from corpusdiff.cluster_local import OwnCluster
-        from corpusdiff.cluster_settings import settings
 
-        with settings(), _runner(OwnCluster(workers, spool, notify), run_shard, notify) as runner:
-            yield runner
-    elif spec.startswith("tcp://"):
-        from corpusdiff.cluster_existing import ExistingCluster
+        return OwnCluster(options.workers, options.spool, notify)
+    if kind == "slurm":
+        from corpusdiff.cluster_slurm import SlurmCluster
 
-        if workers is not None:
-            raise UsageError(f"--workers is for --cluster local: {spec} has the workers that it has")
-        with _runner(ExistingCluster(spec, must_reach, notify), run_shard, notify) as runner:
-            yield runner
-    else:
-        raise UsageError(f"--cluster {spec}: expected local, none (serial) or a scheduler's tcp://HOST:PORT")
+        return SlurmCluster(options, notify)
+    if kind == "kubernetes":
+        from corpusdiff.cluster_kubernetes import KubernetesCluster
+
+        return KubernetesCluster(options, notify)
+    if kind == "hosts":
+        from corpusdiff.cluster_hosts import HostsCluster
+
+        return HostsCluster(rest, options, notify)
+    from corpusdiff.cluster_existing import ExistingCluster
+
+    return ExistingCluster(spec, options, notify)
 
 
 @contextmanager
-def _runner(link: OwnCluster | ExistingCluster, run_shard: ShardFunction, notify: Notify) -> Iterator[Runner]:
+def _runner(
+    link: ClusterLink, run_shard: ShardFunction, options: ClusterOptions, notify: Notify, *, elsewhere: bool
+) -> Iterator[Runner]:
+    from corpusdiff.cluster_fitness import Fitness
     from corpusdiff.runner_dask import DaskRunner
 
     n_in_flight = 0
     try:
-        runner = DaskRunner(run_shard, link, notify=notify, wait_workers_s=link.wait_workers_s)
+        wait_s = link.wait_workers_s if options.wait_workers_s is None else options.wait_workers_s
+        fitness = Fitness(options.must_reach) if elsewhere else None
+        runner = DaskRunner(run_shard, link, notify=notify, wait_workers_s=wait_s, fitness=fitness)
         try:
             yield runner
         finally:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from distributed import Client
 
-from corpusdiff import __version__
+from corpusdiff.cluster_options import ClusterOptions
 from corpusdiff.errors import UsageError
 from corpusdiff.runner import Notify
 
@@ -20,32 +17,33 @@ class ExistingCluster:
 
     Parameters
     ----------
-    address : ``tcp://HOST:PORT``
-    must_reach : paths that every worker must see
+    address : ``tcp://HOST:PORT`` or ``tls://HOST:PORT``
+    options : of which the certificates concern it
     notify : takes notices for the user
     """
 
     wait_workers_s = float("inf")
 
-    def __init__(self, address: str, must_reach: Sequence[str], notify: Notify) -> None:
+    def __init__(self, address: str, options: ClusterOptions, notify: Notify) -> None:
         self._address = address
-        self._must_reach = tuple(must_reach)
+        self._tls = options.tls
         self._notify = notify
         self._client: Client | None = None
 
     def open(self) -> Client:
-        """A new client. Raises UsageError when no scheduler answers or a worker is not fit."""
+        """A new client. Raises UsageError when no scheduler answers, or one that does not trust us."""
         self._leave()
+        security = None
+        if self._tls is not None:
+            from corpusdiff.cluster_tls import security as read_security
+
+            security = read_security(self._tls)
         try:
-            self._client = client = Client(self._address, timeout=_ANSWER_S, set_as_default=False)
+            self._client = Client(self._address, timeout=_ANSWER_S, set_as_default=False, security=security)
         except (OSError, ValueError) as error:
-            raise UsageError(
-                f"no Dask scheduler answers at {self._address} ({error}): start one with "
-                "`dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
-            ) from error
-        n_workers = _check_workers(client, self._address, self._must_reach)
-        self._notify(f"{n_workers} workers at {self._address}, dashboard at {client.dashboard_link}")
-        return client
+            raise UsageError(_no_answer(self._address, error)) from error
+        self._notify(f"Dask at {self._address}, dashboard at {self._client.dashboard_link}")
+        return self._client
 
     def close(self, *, kill: bool) -> None:
         """Leave. What its workers still run they finish and commit, whatever `kill`."""
@@ -58,20 +56,19 @@ class ExistingCluster:
         self._client = None
 
 
-def _check_workers(client: Client, address: str, must_reach: tuple[str, ...]) -> int:
-    """Number of workers, each of which has this version of us and sees the paths. Raises UsageError."""
-    try:
-        found: dict[str, tuple[str, list[str]]] = client.run(inspect_worker, must_reach)
-    except ImportError as error:
-        raise UsageError(f"the workers at {address} cannot import corpusdiff ({error}): install it there") from error
-    for worker, (version, missing) in found.items():
-        if version != __version__:
-            raise UsageError(f"worker {worker} has corpusdiff {version}, here is {__version__}: install one version")
-        if missing:
-            raise UsageError(f"worker {worker} does not see {', '.join(missing)}: use a folder that all hosts share")
-    return len(found)
-
-
-def inspect_worker(must_reach: tuple[str, ...]) -> tuple[str, list[str]]:
-    """Run on a worker: its version of us, and which of the paths it does not see."""
-    return __version__, [path for path in must_reach if not Path(path).exists()]
+def _no_answer(address: str, error: Exception) -> str:
+    causes = [str(error)]
+    cause = error.__cause__
+    while cause is not None:  # the timeout that a refused certificate ends in says nothing of it
+        causes.append(str(cause))
+        cause = cause.__cause__
+    said = " ".join(causes)
+    if address.startswith("tls://") and ("CERTIFICATE" in said.upper() or "SSL" in said.upper()):
+        return (
+            f"the scheduler at {address} and this driver do not trust each other ({causes[-1]}): use certificates "
+            "that one `corpusdiff certificates` made"
+        )
+    return (
+        f"no Dask scheduler answers at {address} ({error}): start one with `dask scheduler`, and workers with "
+        "`dask worker ADDRESS --nthreads 1`"
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What the user said about the workers; each cluster takes what concerns it and refuses the rest by `refuse`.
+    """What the user said about the workers; `cluster.connect` refuses what does not concern the cluster in question.
 
     Parameters
     ----------
@@ -38,3 +38,18 @@ class ClusterOptions:
     prologue: tuple[str, ...] = ()
     namespace: str | None = None
     image: str | None = None
+
+    def given(self) -> tuple[str, ...]:
+        """Names of what the user asked of this cluster in particular, in order.
+
+        >>> ClusterOptions(workers=2, spool="/tmp", partition="long").given()
+        ('workers', 'partition')
+        """
+        for_all = {"spool", "must_reach", "wait_workers_s"}
+        return tuple(
+            item.name for item in fields(self) if item.name not in for_all and getattr(self, item.name) != item.default
+        )
+
+
+#: The user said nothing.
+NO_OPTIONS = ClusterOptions()

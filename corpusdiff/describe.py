@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from corpusdiff.manifests.base import Manifest
 from corpusdiff.manifests.frozen import freeze
 from corpusdiff.plan import Plan
 from corpusdiff.prepare import listed, plan_frozen, probed
+from corpusdiff.progress import format_time
+from corpusdiff.runlog import SILENT_S, statuses
 from corpusdiff.shards import RunOptions
 from corpusdiff.specs import OutputSpec
 from corpusdiff.store.commit import committed
 from corpusdiff.store.finalise import is_final
 from corpusdiff.store.generations import read_plans
-from corpusdiff.store.objects import open_objects
+from corpusdiff.store.objects import Objects, open_objects
 
 
 def describe_plan(source: str, job_name: str, sets: Sequence[str]) -> dict[str, Any]:
@@ -50,7 +52,11 @@ def describe_plan(source: str, job_name: str, sets: Sequence[str]) -> dict[str, 
 
 
 def describe_status(out: str) -> dict[str, Any]:
-    """How far a corpus has come: tracks and shards by state, over all generations. Raises StoreError."""
+    """How far a corpus has come: tracks and shards by state, over all generations, by its records.
+
+    What only the drivers know (speed, ETA, shards in flight, failures by reason) is as they last said, under ``runs``:
+    those that run, else the last one. Raises StoreError.
+    """
     objects = open_objects(out, write=False)
     plans = read_plans(objects)
     headers = [committed(objects, plan) for plan in plans]
@@ -67,7 +73,46 @@ def describe_status(out: str) -> dict[str, Any]:
         "hours_done": round(sum(header.seconds for header in done) / 3600, 3),
         "hours": round(sum(plan.seconds for plan in plans) / 3600, 3),
         "final": is_final(objects, plans),
+        "runs": _runs(objects),
     }
+
+
+#: What a driver says of itself and `status` passes on.
+_SAID = (
+    "run", "host", "pid", "cluster", "state", "started", "updated", "silent_s", "dashboard", "shards_running", "speed",
+    "eta_s", "failed", "reasons",
+)  # fmt: skip
+
+
+def _runs(objects: Objects) -> list[dict[str, Any]]:
+    """What the drivers last said: of all that seem to be at work, or of the last."""
+    said = sorted(statuses(objects), key=lambda status: str(status.get("updated")))
+    for status in said:
+        if status.get("state") == "running" and status["silent_s"] > SILENT_S:
+            status["state"] = "silent"
+    shown = [status for status in said if status.get("state") == "running"] or said[-1:]
+    return [{name: status.get(name) for name in _SAID} for status in shown]
+
+
+def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """`describe_status` for people, one fact a line."""
+    for name, value in found.items():
+        if name != "runs":
+            yield f"{name:>12}  {value}"
+    for run in found["runs"]:
+        where = f"{run['host']}, process {run['pid']}, --cluster {run['cluster']}"
+        yield f"{run['state']:>12}  {where}; heard of {run['silent_s']:.0f} s ago"
+        if run["state"] == "running":
+            eta = "unknown" if run["eta_s"] is None else format_time(run["eta_s"])
+            speed = f"{run['speed']:.0f} x real time" if run["speed"] is not None else "unknown"
+            yield f"{'in flight':>12}  {run['shards_running']} shards"
+            yield f"{'speed':>12}  {speed}"
+            yield f"{'left':>12}  {eta}"
+            yield f"{'dashboard':>12}  {run['dashboard'] or 'none'}"
+        elif run["state"] == "silent":
+            yield f"{'':>12}  its driver is gone, or cannot write here: give the same command again to go on"
+        for reason, n in sorted((run["reasons"] or {}).items()):
+            yield f"{'failed':>12}  {n} {reason}"
 
 
 def estimated_bytes(plan: Plan, job: Job) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -161,20 +161,20 @@ def open_display(*, as_json: bool, stream: TextIO | None = None, out: TextIO | N
 
 
 class Monitor:
-    """Keeps a tally and shows it as often as the display wants.
+    """Keeps a tally and shows it as often as each display wants.
 
     Parameters
     ----------
     tally : takes what runners tell
-    display : shows it
+    displays : show it
     clock : seconds; the one by which the tally was started
     """
 
-    def __init__(self, tally: Tally, display: Display, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, tally: Tally, displays: Sequence[Display], clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = tally
-        self._display = display
+        self._displays = tuple(displays)
         self._clock = clock
-        self._next = clock() + display.every_s
+        self._next = [clock() + display.every_s for display in self._displays]
 
     def on_progress(self, progress: Progress) -> None:
         """A shard that runs has come so far."""
@@ -184,22 +184,25 @@ class Monitor:
     def on_report(self, report: ShardReport) -> None:
         """A shard is committed."""
         self._tally.add_report(report)
-        self._display.event("shard", report_json(report))
+        for display in self._displays:
+            display.event("shard", report_json(report))
         self._show()
 
     def finish(self) -> None:
         """Show how it ends, whatever was shown last."""
-        self._display.update(self._tally.snapshot(self._clock()))
+        for display in self._displays:
+            display.update(self._tally.snapshot(self._clock()))
 
     def _show(self) -> None:
         now = self._clock()
-        if now >= self._next:
-            self._next = now + self._display.every_s
-            self._display.update(self._tally.snapshot(now))
+        for i, display in enumerate(self._displays):
+            if now >= self._next[i]:
+                self._next[i] = now + display.every_s
+                display.update(self._tally.snapshot(now))
 
 
 def report_json(report: ShardReport) -> dict[str, object]:
-    """A report as plain values, without its examples' long texts."""
+    """A report as plain values: counts, and a few of the tracks that failed."""
     return {
         "shard": report.shard,
         "ok": report.n_ok,
@@ -209,6 +212,11 @@ def report_json(report: ShardReport) -> dict[str, object]:
         "reasons": report.reasons,
         "cpu_s": report.cpu_s,
         "wall_s": report.wall_s,
+        "attempt": report.attempt,
+        "duplicate": report.duplicate,
+        "differing": report.differing,
+        "examples": [{"id": track, "reason": reason, "error": error} for track, reason, error in report.examples],
+        "changed": list(report.changed),
     }
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-import time
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corpusdiff.cluster import connect
+from corpusdiff.cluster_options import ClusterOptions
 from corpusdiff.describe import estimated_bytes, nothing_in
-from corpusdiff.display import Display, Monitor, open_display, report_json
+from corpusdiff.display import Display, open_display
 from corpusdiff.errors import CorpusdiffError, UsageError
-from corpusdiff.events import EventLog
 from corpusdiff.isolate import close_children
 from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job
@@ -30,81 +28,28 @@ from corpusdiff.prepare import (
     check_same,
     erase,
     failed_tracks,
-    leave_nothing,
     listed,
     new_or_changed,
     probed,
 )
 from corpusdiff.process import run_shard
-from corpusdiff.progress import Tally, Totals, format_hours, summary_lines
+from corpusdiff.progress import Totals, format_hours
+from corpusdiff.request import RunRequest
+from corpusdiff.runlog import others_running
 from corpusdiff.runner import StopFlag, stop_when_most_fail
-from corpusdiff.shards import STALL_S, RunOptions, ShardTask
+from corpusdiff.shards import ShardTask
 from corpusdiff.store.commit import committed
 from corpusdiff.store.finalise import finalise
 from corpusdiff.store.generations import plan_key, read_plans
-from corpusdiff.store.objects import LocalObjects, open_objects
+from corpusdiff.store.objects import Objects, is_url, open_objects
 from corpusdiff.store.record import RecordHeader
+from corpusdiff.watch import watched
 
 if TYPE_CHECKING:
     from corpusdiff.store.read import Corpus
 
 #: Exit code of a run that finished with more failed tracks than allowed.
 TOO_MANY_FAILED = 3
-
-#: Longest time that an option may give, in seconds: eleven days.
-LONGEST_S = 1e6
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What the user asked for; the command line's options under their own names.
-
-    Parameters
-    ----------
-    source : folder, glob, file or manifest
-    out : folder of the corpus
-    job, sets : the job and the changes to it
-    cluster, workers : where to run, on how many workers
-    mode : None (begin or resume), ``fresh``, ``update`` or ``retry-failed``
-    limit : the first so many tracks of the source
-    max_failed : so many failed tracks are no failure of the run
-    strict : other rows from a second worker are an error
-    portable : baseline instructions everywhere
-    shard_s : seconds of audio in a shard of what is planned from now on; None for `SHARD_S`
-    stall_s : seconds without progress after which a track has failed
-    spool : folder for temporary files
-    memory_limit : GiB that one track may take
-    as_json : events as JSON lines on standard output
-
-    Raises UsageError for lengths of time that are none.
-    """
-
-    source: str
-    out: str
-    job: str = "asr"
-    sets: Sequence[str] = ()
-    cluster: str = "local"
-    workers: int | None = None
-    mode: str | None = None
-    limit: int | None = None
-    max_failed: int = 0
-    strict: bool = False
-    portable: bool = False
-    shard_s: float | None = None
-    stall_s: float = STALL_S
-    spool: str | None = None
-    memory_limit: float = 4.0
-    as_json: bool = False
-
-    def __post_init__(self) -> None:
-        for option, seconds in (("--shard-s", self.shard_s), ("--stall", self.stall_s)):
-            if seconds is not None and not 0.0 < seconds <= LONGEST_S:
-                raise UsageError(f"{option} {seconds:g}: expected seconds, above 0 and at most {LONGEST_S:g}")
-
-    @property
-    def options(self) -> RunOptions:
-        """What the workers need of it."""
-        return RunOptions(spool=self.spool, memory_limit=round(self.memory_limit * 2**30), stall_s=self.stall_s)
 
 
 def run(
@@ -123,7 +68,11 @@ def run(
     """
     from corpusdiff.store.read import open as open_corpus  # loads zarr, which a run has no need of
 
-    execute(RunRequest(source, out, job=job, sets=sets, cluster=cluster, workers=workers, mode=mode))
+    execute(
+        RunRequest(
+            source, out, job=job, sets=sets, cluster=cluster, cluster_options=ClusterOptions(workers=workers), mode=mode
+        )
+    )
     return open_corpus(out)
 
 
@@ -131,8 +80,8 @@ def execute(request: RunRequest) -> int:
     """Carry out a run; its exit code. Raises CorpusdiffError."""
     job = load_job(request.job, request.sets)
     manifest = open_manifest(request.source)
-    was_there = Path(request.out).exists()
-    objects = open_objects(request.out)
+    was_there = is_url(request.out) or Path(request.out).exists()
+    objects = open_objects(request.out, may_overwrite=request.store_overwrites)
     if request.mode == "fresh" and objects.size(plan_key(0)) is not None:
         erase(objects)
     with open_display(as_json=request.as_json) as display:
@@ -140,7 +89,7 @@ def execute(request: RunRequest) -> int:
             return _Run(request, job, manifest, objects, display).to_end()
         except UsageError:
             if not was_there:
-                leave_nothing(objects)
+                objects.remove_empty()
             raise
         finally:
             close_children()
@@ -151,14 +100,10 @@ class _Run:
     request: RunRequest
     job: Job
     manifest: Manifest
-    objects: LocalObjects
+    objects: Objects
     display: Display
     stop: StopFlag = field(default_factory=StopFlag)
     differing: int = 0
-
-    def __post_init__(self) -> None:
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.jsonl"
-        self.events = EventLog(self.objects.root / "events" / name)
 
     def to_end(self) -> int:
         """Bring the corpus to where the request wants it."""
@@ -222,6 +167,7 @@ class _Run:
             portable=request.portable,
             spool=request.spool,
             shard_s=request.shard_s or SHARD_S,
+            may_overwrite=request.store_overwrites,
         )
         self._check_space(plan)
         return plan
@@ -236,12 +182,13 @@ class _Run:
 
     def _check_space(self, plan: Plan) -> None:
         estimate = estimated_bytes(plan, self.job)
-        free = shutil.disk_usage(self.objects.root).free
+        free = self.objects.free_bytes()
+        room = "" if free is None else f", {free / 1e9:.0f} GB free"
         self.display.note(
             f"{plan.n_tracks} tracks, {format_hours(plan.seconds)}, {plan.n_shards} shards; "
-            f"about {estimate / 1e9:.2f} GB to write, {free / 1e9:.0f} GB free"
+            f"about {estimate / 1e9:.2f} GB to write{room}"
         )
-        if estimate > free:
+        if free is not None and estimate > free:
             self.display.note("the disk will not hold it: free some space before it is full; a run can be resumed")
 
     def _process(self, plan: Plan) -> None:
@@ -251,37 +198,34 @@ class _Run:
         if not left:
             return
         request = self.request
-        started = time.monotonic()
-        tally = Tally(_totals(plan, done), started)
-        monitor = Monitor(tally, self.display)
-        self.events.write("start", plan=plan.digest, shards=len(left), cluster=request.cluster)
-        tasks = (
-            ShardTask(str(self.objects.root), plan.generation, plan.digest, shard, request.options) for shard in left
-        )
         if request.cluster != "none":
             close_children()  # of those that read headers; workers have their own
-        where = connect(
-            request.cluster,
-            run_shard,
-            workers=request.workers,
-            spool=request.spool,
-            must_reach=(str(self.objects.root), plan.root),
-            notify=self.display.note,
-        )
-        try:
-            with (
-                self.stop.on_signals(),
-                where as runner,
-                closing(runner.run(tasks, monitor.on_progress, self.stop)) as reports,
-            ):
-                for report in stop_when_most_fail(reports, plan.n_tracks):
-                    monitor.on_report(report)
-                    self.events.write("shard", **report_json(report))
-        finally:
-            monitor.finish()
-            self.differing += tally.differing
-            for line in summary_lines(tally, time.monotonic() - started):
-                self.display.note(line)
+        totals = _totals(plan, done)
+        with watched(self.objects, self.display, request, totals) as watch, self.stop.on_signals():
+            watch.event("start", {"plan": plan.digest, "shards": len(left), "cluster": request.cluster})
+            others = others_running(self.objects, watch.log.run)
+            if others:
+                watch.note(f"at work on this corpus already: {', '.join(others)}. Both may finish")
+                random.shuffle(left)  # so that the two meet late
+            tasks = (
+                ShardTask(self.objects.location, plan.generation, plan.digest, shard, request.options) for shard in left
+            )
+            options = replace(request.cluster_options, must_reach=self._must_reach(plan))
+            try:
+                with (
+                    connect(request.cluster, run_shard, options, watch.note) as runner,
+                    closing(runner.run(tasks, watch.monitor.on_progress, self.stop)) as reports,
+                ):
+                    watch.log.say(dashboard=runner.dashboard)
+                    for report in stop_when_most_fail(reports, plan.n_tracks):
+                        watch.monitor.on_report(report)
+            finally:
+                self.differing += watch.tally.differing
+
+    def _must_reach(self, plan: Plan) -> tuple[str, ...]:
+        """What every worker must see: this very plan, and the recordings' folder."""
+        ours = f"{self.objects.location}/{plan_key(plan.generation)}"
+        return (ours,) if is_url(plan.root) else (ours, plan.root)
 
 
 def _totals(plan: Plan, done: Mapping[int, RecordHeader]) -> Totals:
@@ -292,4 +236,5 @@ def _totals(plan: Plan, done: Mapping[int, RecordHeader]) -> Totals:
         tracks_before=sum(header.n_rows for header in done.values()),
         failed_before=sum(header.n_failed for header in done.values()),
         seconds_before=sum(header.seconds for header in done.values()),
+        shards_before=len(done),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +28,12 @@ class EventLog:
 
         Raises StoreError where the file cannot be written.
         """
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
+        line = event_line(event, fields)
         with self._explained():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
-                os.write(descriptor, f"{line}\n".encode())  # one write, so that lines of two processes never mix
+                os.write(descriptor, line.encode())  # one write, so that lines of two processes never mix
             finally:
                 os.close(descriptor)
 
@@ -46,3 +46,9 @@ class EventLog:
                 f"{self._path}: cannot be written ({error.strerror}); when it can, run the same command again: it "
                 "goes on where it stopped"
             ) from error
+
+
+def event_line(event: str, fields: Mapping[str, object]) -> str:
+    """One line of a log: the time (UTC), the event's name and its fields."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"time": time, "event": event, **fields}) + "\n"

@@ -7,11 +7,9 @@ second driver takes that plan.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from corpusdiff.probing import probe_many
 from corpusdiff.shards import RunOptions
 from corpusdiff.store.generations import (
     manifest_key,
+    open_frozen,
     plan_key,
     read_plan,
     read_record,
@@ -35,7 +34,7 @@ from corpusdiff.store.generations import (
     surviving_rows,
 )
 from corpusdiff.store.metadata import create_groups
-from corpusdiff.store.objects import LocalObjects
+from corpusdiff.store.objects import Objects
 
 #: What a corpus consists of; the rest of OUT is not ours to delete.
 PARTS = ("plan", "commits", "data.zarr", "events", ".tmp")
@@ -46,7 +45,7 @@ class NothingToDo(Exception):
 
 
 def add_generation(
-    objects: LocalObjects,
+    objects: Objects,
     earlier: list[Plan],
     manifest: Manifest,
     tracks: Iterable[Track],
@@ -55,10 +54,12 @@ def add_generation(
     portable: bool,
     spool: str | None,
     shard_s: float = SHARD_S,
+    may_overwrite: bool = False,
 ) -> Plan:
     """Freeze `tracks` and plan them as the next generation; the plan that is on disk in the end.
 
-    Raises NothingToDo when there are no tracks, ManifestError and StoreError.
+    `may_overwrite` is noted in the plan: nobody has made sure that the store creates only once. Raises NothingToDo
+    when there are no tracks, ManifestError and StoreError.
     """
     generation = len(earlier)
     with tempfile.TemporaryDirectory(prefix="corpusdiff-", dir=spool) as folder:
@@ -69,7 +70,7 @@ def add_generation(
         plan = plan_frozen(frozen, info, manifest, job, generation, portable, shard_s)
         _publish_manifest(objects, generation, frozen)
     create_groups(objects)
-    objects.create(plan_key(generation), dump_plan(plan, made_here()))
+    objects.create(plan_key(generation), dump_plan(plan, made_here() | {"store_overwrites": may_overwrite}))
     return read_plan(objects, generation)
 
 
@@ -117,7 +118,7 @@ def check_rules(job: Job, manifest_fields: Iterable[str]) -> None:
             raise JobError(f"rule.{rule.name}.{error}") from error
 
 
-def _publish_manifest(objects: LocalObjects, generation: int, frozen: Path) -> None:
+def _publish_manifest(objects: Objects, generation: int, frozen: Path) -> None:
     """Put the manifest where the plan expects it; one that was left without a plan is replaced."""
     key = manifest_key(generation)
     if not objects.create(key, file_blocks(frozen)) and objects.size(plan_key(generation)) is None:
@@ -142,9 +143,9 @@ def probed(manifest: Manifest, tracks: Iterable[Track], options: RunOptions, n_c
     return probe_many(iter(tracks), lambda track: absolute_path(track.path, manifest.root), n_children, options)
 
 
-def new_or_changed(objects: LocalObjects, earlier: list[Plan], tracks: Iterable[Track]) -> Iterator[Track]:
+def new_or_changed(objects: Objects, earlier: list[Plan], tracks: Iterable[Track]) -> Iterator[Track]:
     """Those tracks that no generation has, or has with another size or version. 16 bytes for each known one."""
-    known = [_Known(objects.root / manifest_key(plan.generation)) for plan in reversed(earlier)]
+    known = [_Known(objects, plan.generation) for plan in reversed(earlier)]
     for track in tracks:
         latest = next((found for ids in known if (found := ids.content(track.id)) is not None), None)
         if latest != _content(track):
@@ -154,9 +155,9 @@ def new_or_changed(objects: LocalObjects, earlier: list[Plan], tracks: Iterable[
 class _Known:
     """What a frozen manifest holds, as sorted hashes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, objects: Objects, generation: int) -> None:
         ids, contents = array("Q"), array("Q")
-        with FrozenManifest(path) as manifest:
+        with open_frozen(objects, generation) as manifest:
             for track in manifest:
                 ids.append(_hash(track.id))
                 contents.append(_content(track))
@@ -178,11 +179,11 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def failed_tracks(objects: LocalObjects, plans: list[Plan], manifest: Manifest) -> Iterator[Track]:
+def failed_tracks(objects: Objects, plans: list[Plan], manifest: Manifest) -> Iterator[Track]:
     """The tracks whose latest outcome is a failure, in the order of their manifests."""
     for plan in plans:
         superseded = superseded_in(objects, plans, plan.generation)
-        with FrozenManifest(objects.root / manifest_key(plan.generation)) as frozen:
+        with open_frozen(objects, plan.generation) as frozen:
             for shard in range(plan.n_shards):
                 rows = surviving_rows(read_record(objects, plan, shard), superseded)
                 failed = {row["parent"] or row["id"] for row in rows if row["status"] == "failed"}
@@ -204,15 +205,8 @@ def check_same(plan: Plan, manifest: Manifest, job: Job, out: str) -> None:
         )
 
 
-def erase(objects: LocalObjects) -> None:
+def erase(objects: Objects) -> None:
     """Delete the corpus, and nothing else that may lie in OUT."""
     for part in PARTS:
-        shutil.rmtree(objects.root / part, ignore_errors=True)
-    (objects.root / "report.html").unlink(missing_ok=True)
-
-
-def leave_nothing(objects: LocalObjects) -> None:
-    """Take the folder away again in which nothing has been made."""
-    with suppress(OSError):
-        (objects.root / ".tmp").rmdir()
-        objects.root.rmdir()
+        objects.delete_all(part)
+    objects.delete("report.html")

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from numpy._core._multiarray_umath import __cpu_dispatch__
@@ -17,11 +16,11 @@ from numpy._core._multiarray_umath import __cpu_dispatch__
 from corpusdiff.errors import StoreError, TrackError
 from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
 from corpusdiff.manifests.base import Track, with_file_state
-from corpusdiff.manifests.frozen import FrozenManifest
+from corpusdiff.manifests.reach import check_reach
 from corpusdiff.plan import Plan
 from corpusdiff.shards import Progress, ShardReport, ShardTask
 from corpusdiff.store.commit import CommitReport, commit_shard, is_committed
-from corpusdiff.store.generations import manifest_key, read_plan, read_record
+from corpusdiff.store.generations import open_frozen, read_plan, read_record
 from corpusdiff.store.objects import open_objects
 
 #: The child's environment under ``--portable``: no instructions beyond the baseline.
@@ -54,7 +53,7 @@ def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> Shard
             now = with_file_state(track, plan.root)
             if (now.size, now.version) != (track.size, track.version):
                 outcome.changed.append(track.id)
-            outcome.add(track, *_attempt(child, track, streams, outcome.on_decoded))
+            outcome.add(track, *_attempt(child, track, plan.root, streams, outcome.on_decoded))
         run = {"host": platform.node(), "cpu_s": outcome.cpu_s, "wall_s": time.monotonic() - started}
         committed = commit_shard(objects, plan, task.shard, outcome.rows, streams.path, run)
     return outcome.report(committed, time.monotonic() - started)
@@ -74,7 +73,7 @@ def _read_plan(out: str, generation: int) -> Plan:
 
 def _tracks(task: ShardTask, plan: Plan) -> list[Track]:
     pieces = plan.shard(task.shard).pieces
-    with FrozenManifest(Path(task.out) / manifest_key(task.generation)) as manifest:
+    with open_frozen(open_objects(task.out, write=False), task.generation) as manifest:
         return manifest.rows(pieces[0].track, pieces[-1].track + 1)
 
 
@@ -94,14 +93,18 @@ class _StreamsFile:
 
 
 def _attempt(
-    child: Child, track: Track, streams: _StreamsFile, on_decoded: Callable[[float], None]
+    child: Child, track: Track, root: str, streams: _StreamsFile, on_decoded: Callable[[float], None]
 ) -> tuple[list[dict[str, Any]], float]:
-    """Rows of one track and the CPU seconds they took; a crash or a stall is tried twice."""
+    """Rows of one track and the CPU seconds they took; a crash, a stall and a missing file are tried twice."""
     for attempt in range(TRIES):
         last = attempt == TRIES - 1
         try:
             answer = child.track(track, streams.end, on_decoded)
         except TrackError as error:
+            if error.reason == "missing":
+                check_reach(track, root)
+                if not last:
+                    continue  # its disk may have come back since
             return [_failed(track, error.reason, str(error))], 0.0
         except ChildDied as death:
             if last:

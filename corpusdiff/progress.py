@@ -20,7 +20,7 @@ class Totals:
     ----------
     tracks, shards : how many the plan has
     seconds : audio of the plan as foretold, in seconds; 0 or NaN when nothing is known
-    tracks_before, failed_before, seconds_before : what is committed already
+    tracks_before, failed_before, seconds_before, shards_before : what is committed already
     """
 
     tracks: int
@@ -29,6 +29,7 @@ class Totals:
     tracks_before: int = 0
     failed_before: int = 0
     seconds_before: float = 0.0
+    shards_before: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Snapshot:
     speed : seconds of audio per second of time; 0 before anything is done
     eta_s : seconds until the end at this speed; None while unknown
     reasons : failed tracks of this run's finished shards by reason
+    shards_done, shards : committed, and of the plan
+    shards_running : of which something was heard and no end yet
     """
 
     tracks_done: int
@@ -53,6 +56,9 @@ class Snapshot:
     speed: float
     eta_s: float | None
     reasons: Mapping[str, int]
+    shards_done: int = 0
+    shards: int = 0
+    shards_running: int = 0
 
     def to_json(self) -> dict[str, object]:
         """Plain values, for ``--json``."""
@@ -138,6 +144,9 @@ class Tally:
             speed=seconds / elapsed,
             eta_s=self._eta_s(tracks, seconds, elapsed),
             reasons=dict(self.reasons),
+            shards_done=totals.shards_before + self.shards,
+            shards=totals.shards,
+            shards_running=len(self._running),
         )
 
     def _eta_s(self, tracks: int, seconds: float, elapsed: float) -> float | None:

@@ -130,6 +130,11 @@ class Retry:
 class Runner(Protocol):
     """What runs shards."""
 
+    @property
+    def dashboard(self) -> str | None:
+        """Where to watch the workers in a browser."""
+        ...
+
     def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Reports:
         """Run every task, and yield each one's report once, in the order in which they end.
 
@@ -155,6 +160,10 @@ class SerialRunner:
         self._retry = retry or Retry()
         self._tries = self._retry.tries + self._retry.alone
         self._notify = notify
+
+    @property
+    def dashboard(self) -> None:
+        """There is none."""
 
     def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Reports:
         """See `Runner.run`."""

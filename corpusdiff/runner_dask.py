@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from distributed import Client, Future, KilledWorker
 
+from corpusdiff.cluster_fitness import Fitness
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.flight import Attempt, Backlog
 from corpusdiff.runner import (
@@ -60,6 +61,7 @@ class DaskRunner:
     wait_workers_s : how long to go on without any worker, in seconds
     say_every_s : how often to say that there are none, in seconds
     progress_s : seconds between two progress events of one worker
+    fitness : what every worker must have; None to take them as they are
     """
 
     def __init__(
@@ -74,18 +76,33 @@ class DaskRunner:
         wait_workers_s: float = float("inf"),
         say_every_s: float = 60.0,
         progress_s: float = PROGRESS_EVERY_S,
+        fitness: Fitness | None = None,
     ) -> None:
         self.run_shard = run_shard
         self.link = link
-        self.client = link.open()
-        self.retry = retry or Retry()
+        self.fitness = fitness
         self.notify = notify
+        self.client = self.connect()
+        self.retry = retry or Retry()
         self.per_worker = per_worker
         self.drain_s = drain_s
         self.wait_workers_s = wait_workers_s
         self.say_every_s = say_every_s
         self.progress_s = progress_s
         self.n_in_flight = 0  # what a closing cluster need not wait for
+
+    @property
+    def dashboard(self) -> str | None:
+        """The scheduler's."""
+        link: str | None = self.client.dashboard_link
+        return link
+
+    def connect(self) -> Client:
+        """A client, of workers that are fit as far as they are there. Raises CorpusdiffError."""
+        client = self.link.open()
+        if self.fitness is not None:
+            self.fitness.check(client, self.notify)
+        return client
 
     def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Reports:
         """See `Runner.run`."""
@@ -243,7 +260,7 @@ class _Flight:
 
     def _join(self) -> None:
         """Tell a scheduler and its workers of this run; one that was replaced knows nothing of it."""
-        self._runner.client.register_plugin(RunPlugin(self._name))
+        self._runner.client.register_plugin(RunPlugin(self._name, self._runner.fitness))
         self._runner.client.subscribe_topic(TOPIC, self._hear)
         self._joined = True
 
@@ -251,7 +268,7 @@ class _Flight:
         while self._reconnections < _RECONNECTIONS:
             self._reconnections += 1
             try:
-                return self._runner.link.open()
+                return self._runner.connect()
             except UsageError as error:
                 self._runner.notify(str(error))
         raise CorpusdiffError(

@@ -9,6 +9,7 @@ import traceback
 
 from distributed import Worker, WorkerPlugin, get_worker
 
+from corpusdiff.cluster_fitness import Fitness
 from corpusdiff.runner import ShardFunction, describe
 from corpusdiff.shards import Progress, ShardReport, ShardTask
 
@@ -17,6 +18,9 @@ TOPIC = "corpusdiff-progress"
 
 #: Seconds between two such events of one worker.
 PROGRESS_EVERY_S = 2.0
+
+#: How long a worker that is not fit thinks about a shard before it gives it back, in seconds.
+_UNFIT_PAUSE_S = 5.0
 
 
 def run_on_worker(
@@ -29,8 +33,12 @@ def run_on_worker(
     """
     worker = get_worker()
     plugin = worker.plugins.get(run)
-    if isinstance(plugin, RunPlugin) and plugin.draining:
-        return None
+    if isinstance(plugin, RunPlugin):
+        if plugin.draining:
+            return None
+        if plugin.problem:
+            time.sleep(_UNFIT_PAUSE_S)  # else it would take all shards from those that are fit
+            return OSError(f"worker {worker.address} {plugin.problem}")
     try:
         return run_shard(task, _Teller(worker, key, every_s))
     except Exception as error:
@@ -81,11 +89,19 @@ class RunPlugin(WorkerPlugin):
     Parameters
     ----------
     run : the run's name, its own among all drivers of the cluster
+    fitness : what the worker must have; None to take it as it is
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, fitness: Fitness | None) -> None:
         self.name = run
         self.draining = False
+        self.problem: str | None = None
+        self._fitness = fitness
+
+    def setup(self, worker: Worker) -> None:
+        """Called as the run begins, or on a worker that comes later: looks whether it can do the work."""
+        if self._fitness is not None:
+            self.problem, _ = self._fitness.inspect()
 
     def teardown(self, worker: Worker) -> None:
         """Called as the run or the worker ends: ends the child process of an idle worker.

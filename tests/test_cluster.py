@@ -15,6 +15,7 @@ import pytest
 from distributed import LocalCluster
 
 from corpusdiff.cluster import connect
+from corpusdiff.cluster_options import ClusterOptions
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.runner import Retry, SerialRunner, StopFlag
 from corpusdiff.shards import ShardTask
@@ -27,6 +28,7 @@ import sys
 sys.path.insert(0, {tests!r})
 import fake_shards
 from corpusdiff.cluster import connect
+from corpusdiff.cluster_options import ClusterOptions
 from corpusdiff.errors import CorpusdiffError
 from corpusdiff.runner import StopFlag
 from corpusdiff.shards import ShardTask
@@ -34,7 +36,7 @@ from corpusdiff.shards import ShardTask
 def drive():
     stop = StopFlag()
     tasks = (ShardTask({out!r}, 0, "digest", shard) for shard in range({n}))
-    cluster = connect({spec!r}, fake_shards.{run_shard}, workers={workers}, spool={out!r})
+    cluster = connect({spec!r}, fake_shards.{run_shard}, ClusterOptions(workers={workers}, spool={out!r}))
     with stop.on_signals(), cluster as runner:
         for report in runner.run(tasks, lambda progress: None, stop):
             print(report.shard, flush=True)
@@ -114,7 +116,7 @@ def group_of(process):
     return found
 
 
-@pytest.mark.parametrize("spec", ["slurm", "", "http://127.0.0.1:1", "tcp:/127.0.0.1:1"])
+@pytest.mark.parametrize("spec", ["nomad", "", "http://127.0.0.1:1", "tcp:/127.0.0.1:1"])
 def test_another_spec_is_refused(spec):
     """What is not supported is a usage error that lists what is."""
     with pytest.raises(UsageError, match="expected local, none"), connect(spec, fake_shards.quick):
@@ -124,7 +126,7 @@ def test_another_spec_is_refused(spec):
 @pytest.mark.parametrize("spec", ["none", "tcp://127.0.0.1:1"])
 def test_workers_are_for_local_only(spec):
     """A number of workers that would have no effect is refused."""
-    with pytest.raises(UsageError, match="--workers"), connect(spec, fake_shards.quick, workers=2):
+    with pytest.raises(UsageError, match="--workers"), connect(spec, fake_shards.quick, ClusterOptions(workers=2)):
         pass
 
 
@@ -143,7 +145,7 @@ def test_none_is_serial_and_imports_no_dask(tmp_path):
 def test_workers_have_one_thread_and_hear_no_signals(tmp_path):
     """Workers get one BLAS thread, block the terminal's signals, and write under the spool folder."""
     notices = []
-    with connect("local", fake_shards.environment, workers=2, spool=str(tmp_path), notify=notices.append) as runner:
+    with connect("local", fake_shards.environment, ClusterOptions(workers=2, spool=str(tmp_path)), notices.append) as runner:
         assert len(list(tmp_path.iterdir())) == 1
         (report, *_) = runner.run(tasks(tmp_path, 2), ignore, StopFlag())
     found = {name: value for name, value, _ in report.examples}
@@ -159,7 +161,7 @@ def test_nothing_listens_to_the_network(tmp_path):
     """Scheduler, workers and dashboard of an own cluster are for this machine alone."""
     ours = psutil.Process()
     before = {connection.laddr for connection in ours.net_connections()}
-    with connect("local", fake_shards.quick, workers=1, notify=ignore):
+    with connect("local", fake_shards.quick, ClusterOptions(workers=1), ignore):
         processes = [ours, *ours.children(recursive=True)]
         opened = {
             connection.laddr
@@ -174,7 +176,7 @@ def test_nothing_listens_to_the_network(tmp_path):
 def test_the_driver_keeps_its_own_signals(tmp_path):
     """Starting a cluster leaves the driver's signal mask as it was."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    with connect("local", fake_shards.quick, workers=1, notify=ignore):
+    with connect("local", fake_shards.quick, ClusterOptions(workers=1), ignore):
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
@@ -252,11 +254,11 @@ def scheduler(tmp_path):
 def test_an_existing_cluster_is_used_and_left(scheduler, tmp_path):
     """Shards run on the workers that are there, which then stay; paths they cannot see are refused."""
     address = scheduler.scheduler_address
-    with connect(address, fake_shards.quick, must_reach=[str(tmp_path)], notify=ignore) as runner:
+    with connect(address, fake_shards.quick, ClusterOptions(must_reach=(str(tmp_path),)), ignore) as runner:
         assert len(list(runner.run(tasks(tmp_path, 9), ignore, StopFlag()))) == 9
     with (
         pytest.raises(UsageError, match="does not see /no/such/folder"),
-        connect(address, fake_shards.quick, must_reach=["/no/such/folder"], notify=ignore),
+        connect(address, fake_shards.quick, ClusterOptions(must_reach=("/no/such/folder",)), ignore),
     ):
         pass
     assert len(scheduler.scheduler_info["workers"]) == 1

@@ -94,7 +94,7 @@ def test_a_monitor_shows_no_more_often_than_wanted():
     now = [0.0]
     stream = io.StringIO()
     tally = Tally(Totals(tracks=1000, shards=100), started=0.0)
-    monitor = Monitor(tally, LineDisplay(stream, every_s=10.0), clock=lambda: now[0])
+    monitor = Monitor(tally, [LineDisplay(stream, every_s=10.0)], clock=lambda: now[0])
     for second in range(100):
         now[0] = second / 3
         monitor.on_progress(Progress(0, second, 0, float(second)))
@@ -107,7 +107,7 @@ def test_a_monitor_shows_no_more_often_than_wanted():
 def test_every_shard_is_told_to_programs():
     """Reports go out one by one, whatever the interval."""
     out = io.StringIO()
-    monitor = Monitor(Tally(Totals(100, 10), started=0.0), JsonDisplay(out), clock=lambda: 0.0)
+    monitor = Monitor(Tally(Totals(100, 10), started=0.0), [JsonDisplay(out)], clock=lambda: 0.0)
     for shard in range(10):
         monitor.on_report(fake_shards.report(ShardTask("out", 0, "digest", shard)))
     objects = [json.loads(line) for line in out.getvalue().splitlines()]

@@ -13,6 +13,7 @@ import soundfile as sf
 from click.testing import CliRunner
 
 from corpusdiff.cli import main
+from corpusdiff.cluster_options import ClusterOptions
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.jobfile import load_job, ready_jobs
 from corpusdiff.metrics import Meter
@@ -284,7 +285,7 @@ def test_workers_change_nothing(tmp_path, job_file, wandering):
     """The same seed gives the same trials and the same file, serially and on a Dask cluster."""
     options = {"stages": ["level"], "params": [], "trials": 5, "sample": 4}
     one = tune(request(wandering, job_file, tmp_path / "1.toml", **options), silent)
-    two = tune(request(wandering, job_file, tmp_path / "2.toml", cluster="local", workers=2, **options), silent)
+    two = tune(request(wandering, job_file, tmp_path / "2.toml", cluster="local", cluster_options=ClusterOptions(workers=2), **options), silent)
     assert one == two
     assert (tmp_path / "1.toml").read_text() == (tmp_path / "2.toml").read_text()
 

@@ -9,16 +9,15 @@ from typing import Any
 import click
 
 from corpusdiff.cli.group import main
-from corpusdiff.cli.options import as_json, job_options
+from corpusdiff.cli.options import as_json, cluster_options, job_options
 from corpusdiff.shards import STALL_S
 
 
 @main.command()
 @click.argument("source")
-@click.argument("out", type=click.Path(file_okay=False))
+@click.argument("out")
 @job_options
-@click.option("--cluster", default="local", show_default=True, metavar="SPEC", help="local, none (serial) or tcp://...")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes  [default: the cores of this machine].")
+@cluster_options
 @click.option("--fresh", "mode", flag_value="fresh", help="Delete what is in OUT and start again.")
 @click.option("--update", "mode", flag_value="update", help="Process what is new or changed in SOURCE.")
 @click.option("--retry-failed", "mode", flag_value="retry-failed", help="Process what failed once more.")
@@ -26,7 +25,6 @@ from corpusdiff.shards import STALL_S
 @click.option("--max-failed", type=click.IntRange(0), default=0, metavar="N", help="Exit 0 with up to N failed tracks.")
 @click.option("--strict", is_flag=True, help="Fail when two workers made different rows for one shard.")
 @click.option("--portable", is_flag=True, help="Same bytes on every kind of processor, slower.")
-@click.option("--spool", type=click.Path(exists=True, file_okay=False), help="Folder for temporary files.")
 @click.option("--memory-limit", type=click.FloatRange(0.5), default=4.0, show_default=True, metavar="GIB",
               help="Memory that one track may take.")  # fmt: skip
 @click.option("--stall", "stall_s", type=float, default=STALL_S, show_default=True, metavar="SECONDS",
@@ -34,6 +32,12 @@ from corpusdiff.shards import STALL_S
 @click.option(
     "--shard-s", type=float, metavar="SECONDS", help="Audio in one unit of work, when planned  [default: 600]."
 )
+@click.option("--metrics", metavar="[HOST:]PORT", help="Serve the run's numbers for Prometheus.")
+@click.option(
+    "--store-overwrites", is_flag=True, help="Take an OUT that cannot refuse to overwrite; one run at a time."
+)
+@click.option("--allow-root", "allow_roots", multiple=True, metavar="DIR",
+              help="Further folder in which a manifest's files may lie.")  # fmt: skip
 @as_json
 def run(source: str, out: str, **options: Any) -> None:
     """Process SOURCE (folder, glob, file or manifest) into the corpus OUT.
@@ -45,7 +49,8 @@ def run(source: str, out: str, **options: Any) -> None:
       corpusdiff run recordings/ corpus/ --job asr
       corpusdiff run train.jsonl corpus/ --job codec --set output.opus.bitrate_kbps=16
     """
-    from corpusdiff.driver import RunRequest, execute
+    from corpusdiff.driver import execute
+    from corpusdiff.request import RunRequest
 
     sys.exit(execute(RunRequest(source=source, out=out, **options)))
 
@@ -80,7 +85,7 @@ def plan(source: str, job: str, sets: tuple[str, ...], n_sample: int | None, as_
 
 
 @main.command()
-@click.argument("out", type=click.Path())
+@click.argument("out")
 @as_json
 def status(out: str, as_json: bool) -> None:
     """Say how far the corpus OUT has come, from any machine.
@@ -89,18 +94,18 @@ def status(out: str, as_json: bool) -> None:
     Example:
       corpusdiff status corpus/
     """
-    from corpusdiff.describe import describe_status
+    from corpusdiff.describe import describe_status, status_lines
 
     found = describe_status(out)
     if as_json:
         click.echo(json.dumps(found))
-    else:
-        for name, value in found.items():
-            click.echo(f"{name:>12}  {value}")
+        return
+    for line in status_lines(found):
+        click.echo(line)
 
 
 @main.command()
-@click.argument("out", type=click.Path(exists=True, file_okay=False))
+@click.argument("out")
 @click.option("--gc", is_flag=True, help="Delete objects that no record names.")
 @as_json
 def verify(out: str, gc: bool, as_json: bool) -> None:
@@ -123,7 +128,7 @@ def verify(out: str, gc: bool, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("out", type=click.Path(exists=True, file_okay=False))
+@click.argument("out")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table",
               show_default=True, help="How to write it.")  # fmt: skip
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write  [default: standard output].")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
+
+from corpusdiff.cluster_options import ClusterOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,3 +35,43 @@ def job_by_default(default: str) -> Callable[[F], F]:
 job_options = job_by_default("asr")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def cluster_options(command: F) -> F:
+    """`--cluster` and what its kinds take; the command gets ``cluster``, and the rest as one `ClusterOptions`."""
+
+    @wraps(command)
+    def gathered(*args: Any, **options: Any) -> Any:
+        taken = {name: options.pop(name) for name in _OF_CLUSTERS}
+        return command(*args, cluster_options=ClusterOptions(spool=options.pop("spool"), **taken), **options)
+
+    wrapped = gathered
+    for option in reversed(_CLUSTER_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[return-value]  # a command with more options is one still
+
+
+_CLUSTER_OPTIONS = (
+    click.option(
+        "--cluster", default="local", show_default=True, metavar="SPEC",
+        help="Where to work: local, none (serial), slurm, kubernetes, hosts:FILE, tcp://... or tls://...",
+    ),
+    click.option("--workers", type=click.IntRange(1), help="Worker processes  [default: the cores of this machine]."),
+    click.option("--spool", type=click.Path(exists=True, file_okay=False), help="Folder for temporary files."),
+    click.option("--wait-workers", "wait_workers_s", type=click.FloatRange(0), metavar="SECONDS",
+                 help="End the run after so long without any worker."),
+    click.option("--tls", type=click.Path(exists=True, file_okay=False), metavar="DIR",
+                 help="Encrypt the links, with what `corpusdiff certificates` made."),
+    click.option("--listen", metavar="ADDRESS", help="Where workers of other hosts find this driver: IP or interface."),
+    click.option("--worker-memory", "memory", metavar="SIZE", help="Memory that each worker asks for, e.g. 4GiB."),
+    click.option("--partition", help="Slurm: partition of the workers' jobs."),
+    click.option("--account", help="Slurm: account of the workers' jobs."),
+    click.option("--walltime", metavar="HH:MM:SS", help="Slurm: time limit of the workers' jobs, which are renewed."),
+    click.option("--sbatch", multiple=True, metavar="LINE", help="Slurm: a further option, e.g. --constraint=avx512."),
+    click.option("--prologue", multiple=True, metavar="COMMAND", help="Slurm, hosts: shell command before a worker."),
+    click.option("--namespace", help="Kubernetes: where the workers are made."),
+    click.option("--image", help="Kubernetes: container image of the workers."),
+)  # fmt: skip
+
+_OF_CLUSTERS = ("workers", "wait_workers_s", "tls", "listen", "memory", "partition", "account", "walltime", "sbatch",
+                "prologue", "namespace", "image")  # fmt: skip

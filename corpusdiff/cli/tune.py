@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from corpusdiff.cli.group import main
-from corpusdiff.cli.options import as_json, job_options
+from corpusdiff.cli.options import as_json, cluster_options, job_options
 
 
 def _say(line: str) -> None:
@@ -62,12 +62,10 @@ def profile(source: str, out: str, workers: int | None, limit: int | None, *, as
 @click.option("--sample", type=click.IntRange(1), default=40, show_default=True, metavar="N",
               help="Tracks to take; a third of them is kept aside for the check.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample and of the search.")
-@click.option("--cluster", default="local", show_default=True, metavar="SPEC", help="As for run; none is serial.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes  [default: the cores of this machine].")
+@cluster_options
 @click.option("--reference", metavar="DIR|FIELD", help="Clean signals: a folder with the same names, or a field.")
 @click.option("--command", metavar="CMD", help="Prints a word error rate for the WAV files in {dir}.")
 @click.option("--shell", is_flag=True, help="Run the command by the shell.")
-@click.option("--spool", type=click.Path(exists=True, file_okay=False), help="Folder for temporary files.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Page with the objective over each parameter.")
 @as_json
 def tune(source: str, plot: str | None, *, as_json: bool, **options: Any) -> None:

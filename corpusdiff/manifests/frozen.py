@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -90,15 +91,21 @@ def freeze(
 class FrozenManifest:
     """Random access to a frozen manifest; the file stays open until `close`.
 
+    Parameters
+    ----------
+    source : path, or an open seekable file, which is closed with the manifest
+    name : what to call it in a message; None for the path
+
     Raises StoreError where the file is missing or damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, source: Path | BinaryIO, name: str | None = None) -> None:
+        self._source = source
+        self._path = name or source
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(source)
         except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(f"{path}: cannot be read as a frozen manifest: {error}") from error
+            raise StoreError(f"{self._path}: cannot be read as a frozen manifest: {error}") from error
         counts = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
@@ -113,6 +120,8 @@ class FrozenManifest:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if not isinstance(self._source, Path):
+            self._source.close()
 
     def __len__(self) -> int:
         return int(self._starts[-1])

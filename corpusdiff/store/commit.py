@@ -19,7 +19,7 @@ from corpusdiff.plan import Plan
 from corpusdiff.store.arrange import Arranged, arrange
 from corpusdiff.store.layout import ATTEMPTS, create_arrays
 from corpusdiff.store.metadata import create_metadata
-from corpusdiff.store.objects import Objects, blocks
+from corpusdiff.store.objects import Objects, blocks, concurrently
 from corpusdiff.store.record import (
     HEADER_BYTES,
     ObjectEntry,
@@ -98,12 +98,14 @@ def is_committed(objects: Objects, plan: Plan, shard: int) -> bool:
 
 def committed(objects: Objects, plan: Plan) -> dict[int, RecordHeader]:
     """Counts of the committed shards, by shard. Raises StoreError for a damaged header."""
-    headers = {}
-    for key in objects.list(f"commits/{plan.digest}"):
-        name = key.rpartition("/")[2]
-        if name.isdecimal() and int(name) < plan.n_shards:
-            headers[int(name)] = parse_header(objects.read_range(key, 0, HEADER_BYTES), key)
-    return headers
+    names = (key.rpartition("/")[2] for key in objects.list(f"commits/{plan.digest}"))
+    shards = sorted(int(name) for name in names if name.isdecimal() and int(name) < plan.n_shards)
+
+    def header(shard: int) -> RecordHeader:
+        key = record_key(plan.digest, shard)
+        return parse_header(objects.read_range(key, 0, HEADER_BYTES), key)
+
+    return dict(zip(shards, concurrently(objects, header, shards), strict=True))
 
 
 def _write(objects: Objects, arranged: Arranged, row: int) -> bool:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpusdiff.errors import StoreError
+from corpusdiff.manifests.frozen import FrozenManifest
 from corpusdiff.plan import Plan
 from corpusdiff.planfile import load_plan
 from corpusdiff.store.objects import Objects
@@ -61,6 +62,15 @@ def read_record(objects: Objects, plan: Plan, shard: int) -> Record:
         return parse_record(objects.read(key), key)
     except FileNotFoundError as error:
         raise StoreError(f"{key}: missing: run the same command again") from error
+
+
+def open_frozen(objects: Objects, generation: int) -> FrozenManifest:
+    """A generation's frozen manifest, read by ranges. Raises StoreError."""
+    key = manifest_key(generation)
+    try:
+        return FrozenManifest(objects.open(key), f"{objects.location}/{key}")
+    except FileNotFoundError as error:
+        raise StoreError(f"{objects.location}/{key}: missing") from error
 
 
 def manifest_ids(objects: Objects, generation: int) -> Iterator[str]:

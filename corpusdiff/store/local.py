@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,8 @@ class LocalObjects:
     ----------
     root : the folder OUT
     """
+
+    concurrency = 1
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -114,11 +117,26 @@ class LocalObjects:
             path.unlink(missing_ok=True)
         return len(left_over)
 
-    def probe(self) -> None:
+    def delete_all(self, prefix: str) -> None:
+        """Remove a folder."""
+        shutil.rmtree(self._path(prefix), ignore_errors=True)
+
+    def remove_empty(self) -> None:
+        """Remove the folder if it is empty."""
+        with contextlib.suppress(OSError):
+            (self.root / _TEMPORARY).rmdir()
+            self.root.rmdir()
+
+    def free_bytes(self) -> int | None:
+        """What the disk has left."""
+        return shutil.disk_usage(self.root).free
+
+    def probe(self, *, may_overwrite: bool = False) -> None:
         """Make sure that the folder can be written and that ``link`` refuses what exists.
 
-        Raises StoreError with the remedy.
+        Raises StoreError with the remedy; there is no way around it here.
         """
+        del may_overwrite
         with self._explained(_TEMPORARY), self._temporary(b"probe") as first:
             second = first.with_name(first.name + ".link")
             try:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 from corpusdiff.errors import UsageError
 from corpusdiff.store.local import Data, LocalObjects
 
-__all__ = ["Data", "LocalObjects", "Objects", "blocks", "open_objects"]
+__all__ = ["Data", "LocalObjects", "Objects", "blocks", "concurrently", "is_url", "open_objects"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Where objects can be kept, other than in a folder.
+_SCHEMES = ("s3", "gs", "az", "abfs")
 
 #: Size of the blocks in which objects are streamed.
 BLOCK_BYTES = 1 << 20
@@ -20,7 +28,12 @@ class Objects(Protocol):
 
     @property
     def location(self) -> str:
-        """What to call the place in a message."""
+        """Absolute path or URL, which `open_objects` takes."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests to have under way where many objects are asked for."""
         ...
 
     def create(self, key: str, data: Data) -> bool:
@@ -51,7 +64,7 @@ class Objects(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys of all objects under the folder `prefix`, sorted folder by folder."""
+        """Keys of all objects under the folder `prefix`, in an order of the store's own."""
         ...
 
     def delete(self, key: str) -> None:
@@ -62,23 +75,82 @@ class Objects(Protocol):
         """Remove what killed writers left unfinished; the number of files removed."""
         ...
 
+    def delete_all(self, prefix: str) -> None:
+        """Remove every object under the folder `prefix`, and whatever else lies there."""
+        ...
 
-def open_objects(out: str, *, write: bool = True) -> LocalObjects:
+    def remove_empty(self) -> None:
+        """Take the place itself away if nothing was ever made in it."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Room for more, None where there is no end to it."""
+        ...
+
+    def probe(self, *, may_overwrite: bool = False) -> None:
+        """Make sure that objects can be made, each only once.
+
+        Raises StoreError where not; `may_overwrite` allows a store that overwrites.
+        """
+        ...
+
+
+def is_url(place: str) -> bool:
+    """Whether `place` is behind a scheme, and no path.
+
+    >>> is_url("s3://bucket/corpus"), is_url("corpora/a:b")
+    (True, False)
+    """
+    return "://" in place
+
+
+def open_objects(out: str, *, write: bool = True, may_overwrite: bool = False) -> Objects:
     """The objects under OUT.
 
     Parameters
     ----------
-    out : path of a local folder
-    write : make the folder when it is absent and check that objects can be created in it
+    out : path of a local folder, or URL of a bucket's folder (``s3:// gs:// az://``)
+    write : make the folder when it is absent and check that objects can be created in it, once each
+    may_overwrite : take a store that overwrites silently
 
-    Raises StoreError where it cannot be written, UsageError for an OUT that is not a local path.
+    Raises StoreError where it cannot be written, UsageError for an OUT of another kind.
     """
-    if "://" in out:
-        raise UsageError(f"{out}: OUT must be a folder on a local or mounted file system")
-    objects = LocalObjects(Path(out).absolute())
+    objects: Objects
+    if not is_url(out):
+        if write and Path(out).is_file():
+            raise UsageError(f"{out}: this is a file; OUT must be a folder")
+        objects = LocalObjects(Path(out).absolute())
+    elif out.partition("://")[0] in _SCHEMES:
+        objects = _remote(out)
+    else:
+        known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
+        raise UsageError(f"{out}: OUT must be a folder, or behind {known}")
     if write:
-        objects.probe()
+        objects.probe(may_overwrite=may_overwrite)
     return objects
+
+
+def _remote(url: str) -> Objects:
+    try:
+        from corpusdiff.store.remote import RemoteObjects
+    except ImportError as error:
+        raise UsageError(f"{url}: needs the package obstore: pip install 'corpusdiff[remote]'") from error
+    return RemoteObjects(url)
+
+
+def concurrently(objects: Objects, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Results of `work` in the order of `items`, as many at once as the store likes; a bounded number waits."""
+    if objects.concurrency == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(objects.concurrency) as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= 2 * objects.concurrency:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def blocks(objects: Objects, key: str) -> Iterator[bytes]:

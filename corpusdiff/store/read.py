@@ -18,7 +18,7 @@ from corpusdiff.store.columns import CHUNK_ROWS, MISSING, Column, decode_column
 from corpusdiff.store.item import Item
 from corpusdiff.store.layout import ArrayLayout
 from corpusdiff.store.metadata import AUDIO
-from corpusdiff.store.objects import LocalObjects, open_objects
+from corpusdiff.store.objects import Objects, open_objects
 from corpusdiff.store.schema import TABLES_KEY, parse_schema
 
 #: Bytes of columns that stay in memory: the places of some ten million tracks.
@@ -157,7 +157,7 @@ def _hash(row_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest(), "little")
 
 
-def _not_there(objects: LocalObjects) -> str:
+def _not_there(objects: Objects) -> str:
     if objects.size("plan/0000/plan.json") is None:
         return f"{objects.location}: no corpus here: there is no plan/0000/plan.json"
     return f"{objects.location}: the corpus is not finished; run the same command again to go on with it"

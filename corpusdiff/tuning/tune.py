@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corpusdiff.cluster import connect
+from corpusdiff.cluster_options import NO_OPTIONS, ClusterOptions
 from corpusdiff.errors import Interrupted, JobError, UsageError
 from corpusdiff.isolate import close_children
 from corpusdiff.job import Job
@@ -44,10 +45,9 @@ class TuneRequest:
     trials : how many candidates to try
     sample : how many tracks to take
     seed : of the sample and of the search
-    cluster, workers : where to run
+    cluster, cluster_options : where to run, and on what workers
     reference : folder or manifest field of the clean signals
     command, shell : what measures ``wer``
-    spool : folder for temporary files; workers on other hosts must see it where the objective is ``wer``
     """
 
     source: str
@@ -62,11 +62,15 @@ class TuneRequest:
     sample: int = 40
     seed: int = 0
     cluster: str = "local"
-    workers: int | None = None
+    cluster_options: ClusterOptions = NO_OPTIONS
     reference: str | None = None
     command: str | None = None
     shell: bool = False
-    spool: str | None = None
+
+    @property
+    def spool(self) -> str | None:
+        """Folder for temporary files; workers on other hosts must see it where the objective is ``wer``."""
+        return self.cluster_options.spool
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,10 @@ def tune(request: TuneRequest, notify: Notify) -> Tuned:
     _check_reference(request, job, objective, sample)
     stop = StopFlag()
     with tempfile.TemporaryDirectory(prefix="corpusdiff-tune-", dir=request.spool) as folder:
-        must_reach = [sample.root, *([folder] if objective.needs_files else [])]
+        must_reach = (sample.root, *([folder] if objective.needs_files else []))
         where = connect(
             request.cluster, run_trial,
-            workers=request.workers, spool=request.spool, must_reach=must_reach, notify=notify,
+            replace(request.cluster_options, must_reach=must_reach), notify,
         )  # fmt: skip
         try:
             with stop.on_signals(), where as runner:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from corpusdiff import driver, process
+from corpusdiff import driver, process, request
 from corpusdiff.pipe import Pipe
 
 spent: Counter[str] = Counter()
@@ -39,7 +39,7 @@ if __name__ == "__main__":
     Pipe.receive = timed("pipe_s", Pipe.receive)
     process.commit_shard = timed("store_s", process.commit_shard)
     driver.finalise = timed("store_s", driver.finalise)
-    code = driver.execute(driver.RunRequest(sys.argv[1], sys.argv[2], cluster="none"))
+    code = driver.execute(request.RunRequest(sys.argv[1], sys.argv[2], cluster="none"))
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent["all_s"] = time.process_time() + children.ru_utime + children.ru_stime
     print(json.dumps(spent))

@@ -30,17 +30,17 @@ SERIAL = ("--cluster", "none")
 IMPATIENT = """
 from dataclasses import replace
 
-from corpusdiff import cli, driver
+from corpusdiff import cli, request
 
 
-class Impatient(driver.RunRequest):
+class Impatient(request.RunRequest):
     @property
     def options(self):
         return replace(super().options, cpu_base_s=6.0)
 
 
 if __name__ == "__main__":
-    driver.RunRequest = Impatient
+    request.RunRequest = Impatient
     cli.main()
 """
 

@@ -1,0 +1,76 @@
+"""What a run is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from corpusdiff.cluster import check_spec
+from corpusdiff.cluster_options import NO_OPTIONS, ClusterOptions
+from corpusdiff.errors import UsageError
+from corpusdiff.shards import STALL_S, RunOptions
+
+#: Longest time that an option may give, in seconds: eleven days.
+LONGEST_S = 1e6
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the user asked for; the command line's options under their own names.
+
+    Parameters
+    ----------
+    source : folder, glob, file or manifest
+    out : folder of the corpus
+    job, sets : the job and the changes to it
+    cluster, cluster_options : where to run, and on what workers
+    mode : None (begin or resume), ``fresh``, ``update`` or ``retry-failed``
+    limit : the first so many tracks of the source
+    max_failed : so many failed tracks are no failure of the run
+    strict : other rows from a second worker are an error
+    portable : baseline instructions everywhere
+    shard_s : seconds of audio in a shard of what is planned from now on; None for `SHARD_S`
+    stall_s : seconds without progress after which a track has failed
+    memory_limit : GiB that one track may take
+    as_json : events as JSON lines on standard output
+    metrics : ``PORT`` or ``HOST:PORT`` where Prometheus finds this run's numbers; None for nowhere
+    store_overwrites : take an OUT that cannot refuse to overwrite
+    allow_roots : further folders in which a manifest's files may lie
+
+    Raises UsageError for lengths of time that are none.
+    """
+
+    source: str
+    out: str
+    job: str = "asr"
+    sets: Sequence[str] = ()
+    cluster: str = "local"
+    cluster_options: ClusterOptions = NO_OPTIONS
+    mode: str | None = None
+    limit: int | None = None
+    max_failed: int = 0
+    strict: bool = False
+    portable: bool = False
+    shard_s: float | None = None
+    stall_s: float = STALL_S
+    memory_limit: float = 4.0
+    as_json: bool = False
+    metrics: str | None = None
+    store_overwrites: bool = False
+    allow_roots: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for option, seconds in (("--shard-s", self.shard_s), ("--stall", self.stall_s)):
+            if seconds is not None and not 0.0 < seconds <= LONGEST_S:
+                raise UsageError(f"{option} {seconds:g}: expected seconds, above 0 and at most {LONGEST_S:g}")
+        check_spec(self.cluster, self.cluster_options)
+
+    @property
+    def spool(self) -> str | None:
+        """Folder for temporary files."""
+        return self.cluster_options.spool
+
+    @property
+    def options(self) -> RunOptions:
+        """What the workers need of it."""
+        return RunOptions(spool=self.spool, memory_limit=round(self.memory_limit * 2**30), stall_s=self.stall_s)

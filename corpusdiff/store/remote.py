@@ -1,0 +1,285 @@
+"""Objects in an object store (``s3://``, ``gs://``, ``az://``): one conditional PUT each.
+
+An object store has no half-written objects, but most of its ways of writing overwrite. What is created here goes
+up in a single PUT with ``If-None-Match: *`` (or the store's own form of it), never as a multipart upload, whose
+completion overwrites silently. A PUT whose answer is lost may have been carried out: the next try then finds its own
+object, and says False as for any other that is there; callers compare.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, BinaryIO, Literal
+from urllib.parse import urlsplit
+
+import obstore
+from obstore import exceptions
+from obstore.store import from_url
+
+from corpusdiff.errors import StoreError, UsageError
+from corpusdiff.store.local import Data
+
+#: Schemes of stores that can create without overwriting.
+SCHEMES = ("s3", "gs", "az", "abfs")
+
+#: Requests that may be under way at once where many small objects are asked for.
+CONCURRENCY = 32
+
+#: What one request may take: a whole object of at most 128 MB goes up in one.
+_TIMEOUT_S = 120
+
+#: How long answers like 500, 503 and "slow down" are tried again, with growing pauses.
+_RETRY_S = 180
+
+#: Pauses before a PUT whose connection broke is sent again.
+_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+
+_READ_BYTES = 1 << 20
+
+
+class RemoteObjects:
+    """Objects under a URL.
+
+    Parameters
+    ----------
+    url : ``scheme://bucket/prefix``; credentials come from where the store's own tools take them
+
+    Raises UsageError for a URL that names no bucket.
+    """
+
+    concurrency = CONCURRENCY
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if not parts.netloc or parts.query or parts.fragment:
+            raise UsageError(f"{url}: expected {parts.scheme}://BUCKET/PREFIX")
+        self.location = url.rstrip("/")
+        self._store = _store(self.location)
+
+    def create(self, key: str, data: Data) -> bool:
+        """Make the object by one conditional PUT."""
+        try:
+            self._put(_checked(key), _whole(data), "create")
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            return False
+        return True
+
+    def replace(self, key: str, data: Data) -> None:
+        """Make or swap the object by one PUT."""
+        self._put(_checked(key), _whole(data), "overwrite")
+
+    def read(self, key: str) -> bytes:
+        """The whole object."""
+        with self._explained(key):
+            return bytes(obstore.get(self._store, _checked(key)).bytes())
+
+    def read_range(self, key: str, start: int, size: int) -> bytes:
+        """A range of the object."""
+        if start < 0:
+            length = self._length(key)
+            start, size = max(length + start, 0), min(size, length)
+        if size == 0:
+            return b""
+        with self._explained(key):
+            try:
+                # asked for as options, the range may end after the object
+                return bytes(obstore.get(self._store, _checked(key), options={"range": (start, start + size)}).bytes())
+            except exceptions.GenericError as error:
+                if "416" in _first_line(error):  # it begins there
+                    return b""
+                raise
+
+    def open(self, key: str) -> BinaryIO:
+        """The object as a file, read by ranges."""
+        return io.BufferedReader(_ObjectFile(self, key, self._length(key)), _READ_BYTES)
+
+    def size(self, key: str) -> int | None:
+        """Size in bytes."""
+        try:
+            return self._length(key)
+        except FileNotFoundError:
+            return None
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys under a folder."""
+        with self._explained(prefix):
+            for page in obstore.list(self._store, prefix=_checked(prefix)):
+                yield from (found["path"] for found in page)
+
+    def delete(self, key: str) -> None:
+        """Remove the object."""
+        try:
+            with self._explained(key, writing=True):
+                obstore.delete(self._store, _checked(key))
+        except FileNotFoundError:
+            return
+
+    def sweep(self) -> int:
+        """Nothing: no writer leaves anything unfinished."""
+        return 0
+
+    def delete_all(self, prefix: str) -> None:
+        """Remove all keys under a folder, a page at a time."""
+        with self._explained(prefix):
+            for page in obstore.list(self._store, prefix=_checked(prefix)):
+                obstore.delete(self._store, [found["path"] for found in page])
+
+    def remove_empty(self) -> None:
+        """Nothing: an empty folder of an object store is not there."""
+
+    def free_bytes(self) -> int | None:
+        """None: there is no end to an object store."""
+        return None
+
+    def probe(self, *, may_overwrite: bool = False) -> None:
+        """Make sure that objects can be made, and that the second of two makers is told.
+
+        Raises StoreError for a store that overwrites silently, unless the user knows: `may_overwrite`.
+        """
+        key = f".tmp/{uuid.uuid4().hex}"
+        try:
+            self.create(key, b"first")  # False where the first answer was lost: the key is ours alone
+            safe = not self.create(key, b"second") and self.read(key) == b"first"
+        finally:
+            self.delete(key)
+        if not safe and not may_overwrite:
+            raise StoreError(
+                f"{self.location}: this store overwrites an object although it was asked not to (If-None-Match), so "
+                "two workers could spoil each other's shards. Use a store with conditional writes, a local OUT, or, if "
+                "only one run at a time will ever write here, --store-overwrites"
+            )
+
+    def _put(self, key: str, data: bytes, mode: Literal["create", "overwrite"]) -> None:
+        """One PUT, sent again when the connection broke: obstore does that for requests without a body only."""
+        started = time.monotonic()
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                with self._explained(key, writing=True):
+                    obstore.put(self._store, key, data, mode=mode, use_multipart=False)
+                return
+            except ConnectionError:
+                if pause_s is None or time.monotonic() - started > _RETRY_S:
+                    raise
+                time.sleep(pause_s)
+
+    def _length(self, key: str) -> int:
+        with self._explained(key):
+            return int(obstore.head(self._store, _checked(key))["size"])
+
+    @contextmanager
+    def _explained(self, key: str, *, writing: bool = False) -> Iterator[None]:
+        where = f"{self.location}/{key}"
+        try:
+            yield
+        except (FileNotFoundError, exceptions.NotFoundError) as error:
+            if writing:
+                raise StoreError(f"{where}: there is no such bucket or container: make it first") from error
+            raise FileNotFoundError(where) from error
+        except (PermissionError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise _refused(where, _first_line(error)) from error
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            raise
+        except exceptions.BaseError as error:
+            said = _first_line(error)
+            if "credential" in said.lower() or "169.254.169.254" in said:
+                raise StoreError(f"{where}: no credentials ({said}): give them as the store's own tools do") from error
+            if "status code: 403" in said or "status code: 401" in said:  # of a LIST
+                raise _refused(where, said) from error
+            raise ConnectionError(f"{where}: {said}") from error
+
+
+class _ObjectFile(io.RawIOBase):
+    """An object as a seekable file without a buffer."""
+
+    def __init__(self, objects: RemoteObjects, key: str, length: int) -> None:
+        super().__init__()
+        self._objects = objects
+        self._key = key
+        self._length = length
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move; no request is made."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """One ranged request."""
+        size = min(len(buffer), self._length - self._position)
+        if size <= 0:
+            return 0
+        data = self._objects.read_range(self._key, self._position, size)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+@lru_cache(maxsize=16)
+def _store(url: str) -> Any:
+    """The store's client, one for each URL and process: it keeps its connections."""
+    scheme = urlsplit(url).scheme
+    options: dict[str, Any] = {}
+    if scheme == "s3":
+        if not (os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
+            options["region"] = "us-east-1"
+        options["credential_provider"] = _profile_of_boto()
+    plain = any(os.environ.get(name, "").startswith("http:") for name in _ENDPOINTS)
+    try:
+        return from_url(
+            url,
+            client_options={"timeout": f"{_TIMEOUT_S}s", "connect_timeout": "15s", "allow_http": plain},
+            retry_config={"max_retries": 12, "retry_timeout": timedelta(seconds=_RETRY_S)},
+            **options,
+        )
+    except (exceptions.BaseError, ValueError) as error:
+        raise UsageError(f"{url}: {_first_line(error)}") from error
+
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL")
+
+
+def _profile_of_boto() -> Any:
+    """Credentials as boto3 finds them (profiles, SSO), where the environment has none and boto3 is installed."""
+    if os.environ.get("AWS_ACCESS_KEY_ID") or not os.environ.get("AWS_PROFILE"):
+        return None
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError:
+        raise UsageError(
+            "AWS_PROFILE needs boto3 (pip install boto3), or give AWS_ACCESS_KEY_ID and its secret"
+        ) from None
+    return Boto3CredentialProvider()
+
+
+def _refused(where: str, said: str) -> StoreError:
+    return StoreError(f"{where}: not allowed ({said}): look at the credentials and rights of this machine")
+
+
+def _whole(data: Data) -> bytes:
+    return data if isinstance(data, bytes) else b"".join(data)
+
+
+def _checked(key: str) -> str:
+    if not key or key.startswith("/") or ".." in key.split("/"):
+        raise ValueError(f"{key!r} is not a key: expected a relative path")
+    return key
+
+
+def _first_line(error: Exception) -> str:
+    return f"{error}".strip().splitlines()[0][:300]

@@ -1,0 +1,72 @@
+"""Everything that looks on while shards run: the display, the log under OUT, Prometheus."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from corpusdiff.display import Display, Monitor
+from corpusdiff.errors import Interrupted
+from corpusdiff.exporter import serve
+from corpusdiff.progress import Tally, Totals, summary_lines
+from corpusdiff.request import RunRequest
+from corpusdiff.runlog import RunLog
+from corpusdiff.store.objects import Objects
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a run tells, and to whom.
+
+    Parameters
+    ----------
+    tally : sums up
+    monitor : takes progress and reports
+    log : what stays under OUT
+    displays : all that look on, the log among them
+    """
+
+    tally: Tally
+    monitor: Monitor
+    log: RunLog
+    displays: Sequence[Display]
+
+    def note(self, text: str) -> None:
+        """Tell people."""
+        for display in self.displays:
+            display.note(text)
+
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
+        """Tell programs."""
+        for display in self.displays:
+            display.event(name, fields)
+
+
+@contextmanager
+def watched(objects: Objects, display: Display, request: RunRequest, totals: Totals) -> Iterator[Watch]:
+    """Look on while the block runs, and sum up at its end, however it ends."""
+    started = time.monotonic()
+    tally = Tally(totals, started)
+    with ExitStack() as stack:
+        exporter = [stack.enter_context(serve(request.metrics))] if request.metrics else []
+        log = RunLog(objects, {"cluster": request.cluster, "source": request.source, "command": sys.argv})
+        displays = [display, log, *exporter]
+        monitor = Monitor(tally, displays)
+        watch = Watch(tally, monitor, log, displays)
+        for shown in displays[1:]:
+            shown.update(tally.snapshot(started))
+        state = "failed"
+        try:
+            yield watch
+            state = "done"
+        except Interrupted:
+            state = "interrupted"
+            raise
+        finally:
+            monitor.finish()
+            for line in summary_lines(tally, time.monotonic() - started):
+                watch.note(line)
+            log.close(state)
