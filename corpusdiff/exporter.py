@@ -17,11 +17,16 @@ class Exporter:
     """Keeps the last snapshot and answers with it. A display among others.
 
     The numbers are those of the plan, earlier runs included; a scrape costs the run nothing.
+
+    Parameters
+    ----------
+    port : where it is served
     """
 
     every_s = 1.0
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        self.port = port
         self._last: Snapshot | None = None
 
     def update(self, snapshot: Snapshot) -> None:
@@ -77,7 +82,7 @@ def serve(address: str) -> Iterator[Exporter]:
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or int(port) >= 1 << 16:
         raise UsageError(f"--metrics {address}: expected PORT or HOST:PORT")
-    exporter = Exporter()
+    exporter = Exporter(int(port))
     registry = CollectorRegistry()
     registry.register(exporter)
     try:

@@ -38,6 +38,11 @@ class Expression:
     ----------
     text : what the user wrote
 
+    Attributes
+    ----------
+    body : its syntax tree, of allowed nodes only
+    names : the values that it asks for
+
     Raises
     ------
     ParameterError : what is wrong with it, and what to write instead
@@ -60,7 +65,7 @@ class Expression:
             raise ParameterError("when", f"{text!r} is no condition: {error.msg}; write e.g. snr_db < 10") from error
         except (ValueError, RecursionError, MemoryError) as error:
             raise ParameterError("when", f"{short(text)} is no condition: {error}; write e.g. snr_db < 10") from error
-        self._body = tree.body
+        self.body = tree.body
         self.names = frozenset(_names(tree))
 
     def __repr__(self) -> str:
@@ -71,7 +76,7 @@ class Expression:
         evaluator = self._evaluator
         evaluator.names = _Values(values)
         evaluator.functions["field"] = values.get
-        found = evaluator.eval(self.text, previously_parsed=self._body)
+        found = evaluator.eval(self.text, previously_parsed=self.body)
         return not missing(found) and bool(found)
 
     def check_names(self, known: Iterable[str]) -> None:

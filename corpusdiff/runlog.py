@@ -59,6 +59,7 @@ class RunLog:
     def say(self, **facts: object) -> None:
         """Add to the status: the dashboard's address, the number of workers."""
         self._status |= facts
+        self._sink.status(self._encoded({}))
 
     def update(self, snapshot: Snapshot) -> None:
         """See `Display.update`."""

@@ -20,6 +20,7 @@ from corpusdiff.manifests import open_manifest
 from corpusdiff.manifests.base import Track, absolute_path
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
 from corpusdiff.probing import probe_many
+from corpusdiff.selection import select
 from corpusdiff.shards import RunOptions
 from corpusdiff.store.read import open as open_corpus
 
@@ -29,7 +30,14 @@ SHORT = (
 )  # fmt: skip
 
 
-def write_table(out: str, form: str, path: str | None, columns: Sequence[str] | None, limit: int | None) -> None:
+def write_table(
+    out: str,
+    form: str,
+    path: str | None,
+    columns: Sequence[str] | None,
+    limit: int | None,
+    where: str | None = None,
+) -> None:
     """Write the tracks of a corpus.
 
     Parameters
@@ -39,17 +47,19 @@ def write_table(out: str, form: str, path: str | None, columns: Sequence[str] | 
     path : file to write, None for standard output
     columns : which columns, None for all (a selection for ``table``)
     limit : the first so many rows, None for all
+    where : only rows for which this condition holds
 
     Raises UsageError for an unknown column, or Parquet without a file.
     """
     if form == "parquet" and path is None:
         raise UsageError("a Parquet table is not for the terminal: give -o FILE")
-    rows = open_corpus(out).table()
-    chosen = list(columns or (SHORT if form == "table" else rows.column_names))
-    unknown = sorted(set(chosen) - set(rows.column_names))
+    corpus = open_corpus(out)
+    names = [column.name for column in corpus.columns]
+    chosen = list(columns or (SHORT if form == "table" else names))
+    unknown = sorted(set(chosen) - set(names))
     if unknown:
-        raise UsageError(f"no column {', '.join(unknown)}: there are {', '.join(rows.column_names)}")
-    rows = rows.select(chosen).slice(0, limit)
+        raise UsageError(f"no column {', '.join(unknown)}: there are {', '.join(names)}")
+    rows = corpus.table(chosen, select(corpus, where)[:limit] if where or limit is not None else None)
     if form == "parquet":
         pq.write_table(rows, path)
         return

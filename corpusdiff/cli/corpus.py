@@ -133,18 +133,22 @@ def verify(out: str, gc: bool, as_json: bool) -> None:
               show_default=True, help="How to write it.")  # fmt: skip
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write  [default: standard output].")
 @click.option("--columns", help="Columns to write, separated by commas  [default: all; a selection for a table].")
+@click.option(
+    "--where", metavar="EXPR", help="Only rows for which this holds, e.g. 'snr_db < 10 and status == \"ok\"'."
+)
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="The first N rows only.")
-def table(out: str, form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+def table(out: str, form: str, output: str | None, columns: str | None, where: str | None, limit: int | None) -> None:
     """Write the table of tracks of the corpus OUT: one row per track with its outcome and metrics.
 
     \b
     Examples:
       corpusdiff table corpus/ --limit 10
+      corpusdiff table corpus/ --where 'status == "failed"' --columns id,reason,error
       corpusdiff table corpus/ --format parquet -o tracks.parquet
     """
     from corpusdiff.tables import write_table
 
-    write_table(out, form, output, columns.split(",") if columns else None, limit)
+    write_table(out, form, output, columns.split(",") if columns else None, limit, where)
 
 
 @main.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -97,14 +97,37 @@ class Corpus:
         found = self._chunks[column, index // CHUNK_ROWS][index % CHUNK_ROWS]
         return found.as_py() if isinstance(found, pa.Scalar) else found.item()
 
+    def chunk(self, name: str, index: int) -> NDArray[Any]:
+        """One chunk of a column, (65536,), the last one with fill at its end; texts as objects."""
+        return self._read_chunk(name, index)
+
     def column(self, name: str) -> NDArray[Any]:
         """A whole column, (len(corpus),); texts as objects."""
         parts = [self._read_chunk(name, index) for index in range(self._schema.n_chunks)]
         return np.concatenate(parts)[: len(self)] if parts else np.zeros(0, object)
 
-    def table(self) -> pa.Table:
-        """The whole table in memory; manifest fields are null where the manifest gave nothing."""
-        return pa.table({column.name: _to_arrow(self.column(column.name), column) for column in self.columns})
+    def table(self, columns: Sequence[str] | None = None, rows: NDArray[np.int64] | None = None) -> pa.Table:
+        """The table in memory; manifest fields are null where the manifest gave nothing.
+
+        Parameters
+        ----------
+        columns : names of columns, in the order wanted; all when None
+        rows : indices of rows, ascending; all when None. Only chunks that hold one of them are read
+        """
+        chosen = [self._columns[name] for name in columns] if columns is not None else list(self.columns)
+        return pa.table({column.name: _to_arrow(self._values(column.name, rows), column) for column in chosen})
+
+    def _values(self, name: str, rows: NDArray[np.int64] | None) -> NDArray[Any]:
+        if rows is None:
+            return self.column(name)
+        chunks = rows // CHUNK_ROWS
+        edges = np.searchsorted(chunks, np.arange(self._schema.n_chunks + 1))
+        parts = [
+            self._read_chunk(name, index)[rows[first:stop] - index * CHUNK_ROWS]
+            for index, (first, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+            if first < stop
+        ]
+        return np.concatenate(parts) if parts else self.column(name)[:0]
 
     def array(self, name: str) -> ArrayReader:
         """A reader of one audio array. Raises StoreError where it is missing or damaged."""
