@@ -22,6 +22,7 @@ from corpusdiff.encode.lossless import (
     decode_flac,
     encode_flac,
     encode_pcm,
+    flac_samples,
     trimmed,
 )
 from corpusdiff.encode.lossy import (
@@ -46,6 +47,7 @@ __all__ = [
     "decode_stream",
     "encode_flac",
     "encode_pcm",
+    "flac_samples",
     "lossy_encoder",
     "open_encoder",
     "unsupported",

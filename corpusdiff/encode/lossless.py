@@ -62,6 +62,16 @@ def decode_flac(data: bytes) -> tuple[NDArray[Any], int]:
         raise TrackError("decode", f"damaged FLAC chunk of {len(data)} bytes: {error}") from error
 
 
+def flac_samples(data: bytes) -> int | None:
+    """Samples per channel that a FLAC stream says it has (RFC 9639, section 8.2); None where it does not say.
+
+    Raises nothing: what is no FLAC has no such number.
+    """
+    if len(data) < 26 or data[:4] != b"fLaC":
+        return None
+    return (int.from_bytes(data[18:26], "big") & (1 << 36) - 1) or None
+
+
 def encode_pcm(x: NDArray[Any], clevel: int = 5) -> bytes:
     """Little-endian samples in C order through Blosc (zstd, bit shuffle), as Zarr's ``bytes`` and ``blosc`` codecs.
 

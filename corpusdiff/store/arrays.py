@@ -52,17 +52,38 @@ class ArrayReader:
     def _lead(self) -> tuple[int, ...]:
         return () if self.layout.lossy else (self.layout.n_channels,)
 
-    def _chunk(self, row: int, number: int) -> NDArray[Any] | None:
-        """One inner chunk, None for silence."""
+    def raw(self, row: int, number: int) -> bytes | None:
+        """One inner chunk as it is stored, its checksum looked at and taken off; None for silence.
+
+        Raises StoreError naming the object where it is damaged.
+        """
+        found = self._stored(row, number)
+        if found is None:
+            return None
+        key, data = found
+        try:
+            return without_crc(data)
+        except ValueError as error:
+            raise StoreError(f"{key}: chunk {number} is damaged: {error}; see corpusdiff verify") from error
+
+    def _stored(self, row: int, number: int) -> tuple[str, bytes] | None:
         object_number, inner = divmod(number, self.layout.inner_per_shard)
         key = self.layout.object_key(row, object_number)
         index = self._index(key)
         if index is None or index[inner, 0] == ABSENT:
             return None
-        data = self._objects.read_range(key, int(index[inner, 0]), int(index[inner, 1]))
+        return key, self._objects.read_range(key, int(index[inner, 0]), int(index[inner, 1]))
+
+    def _chunk(self, row: int, number: int) -> NDArray[Any] | None:
+        """One inner chunk, None for silence."""
+        found = self._stored(row, number)
+        if found is None:
+            return None
+        key, data = found
         try:
             return self._decode(without_crc(data))
         except (ValueError, RuntimeError, TrackError) as error:
+            inner = number % self.layout.inner_per_shard
             raise StoreError(f"{key}: inner chunk {inner} is damaged: {error}; see corpusdiff verify") from error
 
     def _read_index(self, key: str) -> NDArray[np.uint64] | None:

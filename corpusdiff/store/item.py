@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from corpusdiff.encode import decode_stream
+from numpy.typing import NDArray
+
+from corpusdiff.encode import decode_stream, flac_samples
 from corpusdiff.errors import StoreError, TrackError
 from corpusdiff.stages.base import Audio
 from corpusdiff.store.arrays import to_float
 from corpusdiff.store.columns import Column, field_from_column
+from corpusdiff.store.layout import ArrayLayout
 
 if TYPE_CHECKING:
     from corpusdiff.store.read import Corpus
@@ -101,6 +104,34 @@ class Item:
             stream, layout.encoding, layout.sr, layout.n_channels, self.n_samples, self._place("delay")
         )
         return decoded[:, start:stop]
+
+    @property
+    def layout(self) -> ArrayLayout:
+        """Of the array that holds the audio."""
+        return self.corpus.array(self._place("array")).layout
+
+    def samples(self) -> NDArray[Any]:
+        """All of the audio as the array holds it, (n_channels, n_samples): int16, left-justified int32 or float32.
+
+        Raises StoreError for a lossy output, and for damaged audio.
+        """
+        array = self.corpus.array(self._place("array"))
+        if array.layout.lossy:
+            raise StoreError(f"{array.layout.name} holds streams, not samples")
+        offset = self._place("offset")
+        return array.read(self["row"], offset, offset + self.n_samples)
+
+    def flac(self) -> bytes | None:
+        """The one FLAC stream that is all of the audio, byte for byte; None where there is no such stream.
+
+        There is none for a track of several chunks, and for one whose end is silent: chunks leave that out.
+        """
+        array = self.corpus.array(self._place("array"))
+        layout, offset = array.layout, self._place("offset")
+        if layout.encoding != "flac" or offset % layout.chunk or not 0 < self.n_samples <= layout.chunk:
+            return None
+        data = array.raw(self["row"], offset // layout.chunk)
+        return data if data is not None and flac_samples(data) == self.n_samples else None
 
     def stream(self) -> bytes:
         """The encoded stream of a lossy output, byte for byte. Raises StoreError for a lossless one."""

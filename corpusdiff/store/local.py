@@ -95,11 +95,12 @@ class LocalObjects:
     def list(self, prefix: str) -> Iterator[str]:
         """Keys under a folder."""
         try:
-            entries = sorted(os.scandir(self._path(prefix)), key=lambda entry: entry.name)
+            folder = self._path(prefix) if prefix else self.root
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:
-            key = f"{prefix}/{entry.name}"
+            key = f"{prefix}/{entry.name}" if prefix else entry.name
             if entry.is_dir(follow_symlinks=False):
                 yield from self.list(key)
             else:

@@ -64,7 +64,7 @@ class Objects(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys of all objects under the folder `prefix`, in an order of the store's own."""
+        """Keys of all objects under the folder `prefix` ("" for all), in an order of the store's own."""
         ...
 
     def delete(self, key: str) -> None:

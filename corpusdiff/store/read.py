@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,16 @@ class Corpus:
         return self._schema.columns
 
     @property
+    def job_digest(self) -> str:
+        """sha256 (hex) of the job that made it."""
+        return self._schema.jobs[-1]
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of the table's description: another corpus, or another generation of it, has another."""
+        return hashlib.sha256(self._schema.metadata()).hexdigest()
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the job's outputs, the primary one first."""
         sources = (column.source.partition("/") for column in self.columns if column.kind == "output")
@@ -124,7 +135,7 @@ class Corpus:
         edges = np.searchsorted(chunks, np.arange(self._schema.n_chunks + 1))
         parts = [
             self._read_chunk(name, index)[rows[first:stop] - index * CHUNK_ROWS]
-            for index, (first, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+            for index, (first, stop) in enumerate(pairwise(edges))
             if first < stop
         ]
         return np.concatenate(parts) if parts else self.column(name)[:0]
