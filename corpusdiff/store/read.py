@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpusdiff.errors import StoreError
+from corpusdiff.errors import StoreError, UsageError
 from corpusdiff.store.arrays import ArrayReader
 from corpusdiff.store.cache import ByteCache
 from corpusdiff.store.columns import CHUNK_ROWS, MISSING, Column, decode_column
@@ -21,6 +21,9 @@ from corpusdiff.store.layout import ArrayLayout
 from corpusdiff.store.metadata import AUDIO
 from corpusdiff.store.objects import Objects, open_objects
 from corpusdiff.store.schema import TABLES_KEY, parse_schema
+
+if TYPE_CHECKING:
+    from corpusdiff.training import CorpusDataset
 
 #: Bytes of columns that stay in memory: the places of some ten million tracks.
 _CACHED_BYTES = 512 * 2**20
@@ -139,6 +142,18 @@ class Corpus:
             if first < stop
         ]
         return np.concatenate(parts) if parts else self.column(name)[:0]
+
+    def torch(self, where: str | None = None, **options: Any) -> CorpusDataset:
+        """The tracks with audio as a PyTorch dataset; options as in `corpusdiff.training.CorpusDataset`.
+
+        `corpusdiff.training` has the stream (`CorpusStream`), batches of like length (`LengthBatches`) and the
+        collation (`pad_collate`) that go with it. Raises UsageError without PyTorch.
+        """
+        try:
+            from corpusdiff.training import CorpusDataset
+        except ImportError as error:
+            raise UsageError("corpus.torch() needs PyTorch: pip install torch") from error
+        return CorpusDataset(self, where, **options)
 
     def array(self, name: str) -> ArrayReader:
         """A reader of one audio array. Raises StoreError where it is missing or damaged."""
