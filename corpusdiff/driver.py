@@ -116,6 +116,7 @@ class _Run:
         self.display.note(
             f"{final.n_ok} ok, {final.n_failed} failed, {final.n_filtered} filtered in {self.request.out}"
         )
+        self.display.note(f"what it is like: corpusdiff report {self.request.out}")
         self.display.event("end", {"ok": final.n_ok, "failed": final.n_failed, "filtered": final.n_filtered})
         if self.differing and self.request.strict:
             raise CorpusdiffError(f"{self.differing} shards differed between workers, and --strict was given")

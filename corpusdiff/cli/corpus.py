@@ -1,4 +1,4 @@
-"""Commands on corpora: run, plan, status, verify, table, scan."""
+"""Commands on corpora: run, plan, status, verify, table, report, scan."""
 
 from __future__ import annotations
 
@@ -149,6 +149,25 @@ def table(out: str, form: str, output: str | None, columns: str | None, where: s
     from corpusdiff.tables import write_table
 
     write_table(out, form, output, columns.split(",") if columns else None, limit, where)
+
+
+@main.command()
+@click.argument("out")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write  [default: report.html in OUT].")
+@click.option("--tracks", "n_samples", type=click.IntRange(0), default=12, show_default=True, metavar="N",
+              help="Tracks to look at and listen to.")  # fmt: skip
+def report(out: str, output: str | None, n_samples: int) -> None:
+    """Write a page on the corpus OUT that opens in any browser, from disk.
+
+    Hours, failures, distributions before and after, what each rule did, and some tracks to look at and listen to.
+
+    \b
+    Example:
+      corpusdiff report corpus/ -o corpus.html
+    """
+    from corpusdiff.report.write import write_report
+
+    click.echo(write_report(out, output, n_samples))
 
 
 @main.command()

@@ -65,6 +65,11 @@ class Corpus:
         return (self.item(index) for index in range(len(self)))
 
     @property
+    def location(self) -> str:
+        """Absolute path or URL of the corpus."""
+        return self._objects.location
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The table's columns, in order."""
         return self._schema.columns

@@ -5,34 +5,20 @@ The tasks are shards to the runners, so that losses, retries and stops are their
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-
-from corpusdiff.encode import decode_flac
 from corpusdiff.encode.audiofile import write_audio
 from corpusdiff.errors import TrackError
-from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
+from corpusdiff.isolate import own_child
 from corpusdiff.job import Job
 from corpusdiff.manifests.base import Track
+from corpusdiff.onetrack import OUTPUT, through
 from corpusdiff.shards import Progress, ShardReport, ShardTask
-from corpusdiff.specs import OutputSpec, SourceSpec
-from corpusdiff.stages.base import Audio
+from corpusdiff.specs import SourceSpec
 from corpusdiff.tuning.objectives import Heard, NoScore, Objective
-
-#: Samples per chunk in which the child hands the audio over.
-_CHUNK = 1 << 17
-
-#: How the child hands it over: an integer of 24 bits holds all that an objective hears.
-_OUTPUT = OutputSpec(encoding="flac", bits=24, level=0, dither=False)
-
-#: Full scale of left-justified integers.
-_FULL_SCALE = np.float32(2.0**-31)
 
 
 @dataclass(frozen=True)
@@ -74,7 +60,7 @@ class TrialReport(ShardReport):
 def trial_job(job: Job) -> Job:
     """The job as trials run it: tracks stay whole, and come out as samples."""
     source = replace(job.source, segment_s=None, overlap_s=0.0)
-    return replace(job, source=source, vad=None, outputs=(_OUTPUT,))
+    return replace(job, source=source, vad=None, outputs=(OUTPUT,))
 
 
 def run_trial(task: ShardTask, on_progress: Callable[[Progress], None]) -> TrialReport:
@@ -95,48 +81,14 @@ def run_trial(task: ShardTask, on_progress: Callable[[Progress], None]) -> Trial
 def _score(task: TrialTask) -> Any:
     assert task.objective is not None
     child = own_child(task.options, {})
-    row, audio = _through(child, task.job, task.root, Track.from_json(task.track), task.options.spool)
+    row, audio = through(child, task.job, task.root, Track.from_json(task.track), task.options.spool)
     heard = Heard(audio, row["sr"], row["metrics"])
     if task.reference is not None:
         clean_sr = 8000 if row["sr"] == 8000 else 16000
-        job = Job("clean", source=SourceSpec(sr=clean_sr, channels=1), outputs=(_OUTPUT,))
-        _, clean = _through(child, job.to_dict(), task.root, Track.from_json(task.reference), task.options.spool)
+        job = Job("clean", source=SourceSpec(sr=clean_sr, channels=1), outputs=(OUTPUT,))
+        _, clean = through(child, job.to_dict(), task.root, Track.from_json(task.reference), task.options.spool)
         heard = replace(heard, clean=clean, clean_sr=clean_sr)
     if task.wav is not None:
         Path(task.wav).parent.mkdir(parents=True, exist_ok=True)
         write_audio(task.wav, [audio], row["sr"], len(audio), bits=16)
     return task.objective.score(heard)
-
-
-def _through(
-    child: Child, job: Mapping[str, Any], root: str, track: Track, spool: str | None
-) -> tuple[dict[str, Any], Audio]:
-    """A track's row and audio after a job. Raises TrackError, also for a track that the job leaves out."""
-    with tempfile.TemporaryFile(dir=spool) as streams:
-        child.configure(job, root, _CHUNK, f"/proc/{os.getpid()}/fd/{streams.fileno()}")
-        row = _row(child, track)
-        if row["status"] != "ok":
-            raise TrackError(row["reason"], row["error"])
-        return row, _audio(row, streams)
-
-
-def _row(child: Child, track: Track) -> dict[str, Any]:
-    """A crash or a stall is tried twice."""
-    cause: Exception | None = None
-    for _ in range(TRIES):
-        try:
-            return child.track(track, 0, lambda _seconds: None).rows[0]
-        except (ChildDied, Stalled) as error:
-            cause = error
-    raise TrackError("crash", f"its decoder or a stage crashed or stalled, {TRIES} times: {cause}")
-
-
-def _audio(row: Mapping[str, Any], streams: IO[bytes]) -> Audio:
-    """(n_channels, n_samples) float32; chunks that are not there are silent."""
-    output = row["outputs"][0]
-    audio = np.zeros((row["n_channels"], output["size"]), np.float32)
-    for index, offset, n_bytes in output["chunks"]:
-        streams.seek(offset)
-        x, _ = decode_flac(streams.read(n_bytes))
-        audio[:, index * _CHUNK : index * _CHUNK + x.shape[1]] = x * _FULL_SCALE
-    return audio
