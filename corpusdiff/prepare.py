@@ -17,8 +17,9 @@ import numpy as np
 
 from corpusdiff.errors import JobError, ParameterError, UsageError
 from corpusdiff.job import Job, diff_jobs
-from corpusdiff.manifests.base import Manifest, Track, absolute_path, with_file_state
+from corpusdiff.manifests.base import Manifest, Track, absolute_path
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
+from corpusdiff.manifests.remote import with_file_states
 from corpusdiff.metrics import SOURCE_COLUMNS
 from corpusdiff.plan import SHARD_S, Plan, chunk_length, known_lengths, shard_bounds
 from corpusdiff.planfile import dump_plan, made_here
@@ -27,6 +28,7 @@ from corpusdiff.shards import RunOptions
 from corpusdiff.store.generations import (
     manifest_key,
     open_frozen,
+    own_manifest_key,
     plan_key,
     read_plan,
     read_record,
@@ -34,7 +36,7 @@ from corpusdiff.store.generations import (
     surviving_rows,
 )
 from corpusdiff.store.metadata import create_groups
-from corpusdiff.store.objects import Objects
+from corpusdiff.store.objects import Objects, blocks
 
 #: What a corpus consists of; the rest of OUT is not ours to delete.
 PARTS = ("plan", "commits", "data.zarr", "events", ".tmp")
@@ -68,7 +70,7 @@ def add_generation(
         if info.n_tracks == 0:
             raise NothingToDo
         plan = plan_frozen(frozen, info, manifest, job, generation, portable, shard_s)
-        _publish_manifest(objects, generation, frozen)
+        _publish_manifest(objects, plan, frozen)
     create_groups(objects)
     objects.create(plan_key(generation), dump_plan(plan, made_here() | {"store_overwrites": may_overwrite}))
     return read_plan(objects, generation)
@@ -118,11 +120,16 @@ def check_rules(job: Job, manifest_fields: Iterable[str]) -> None:
             raise JobError(f"rule.{rule.name}.{error}") from error
 
 
-def _publish_manifest(objects: Objects, generation: int, frozen: Path) -> None:
-    """Put the manifest where the plan expects it; one that was left without a plan is replaced."""
-    key = manifest_key(generation)
-    if not objects.create(key, file_blocks(frozen)) and objects.size(plan_key(generation)) is None:
-        objects.replace(key, file_blocks(frozen))
+def _publish_manifest(objects: Objects, plan: Plan, frozen: Path) -> None:
+    """Put the manifest where readers of the plan look for it. What another driver left or makes there stays."""
+    key = manifest_key(plan.generation)
+    if objects.create(key, file_blocks(frozen)):
+        return
+    digest = hashlib.sha256()
+    for block in blocks(objects, key):
+        digest.update(block)
+    if digest.hexdigest() != plan.manifest_digest:
+        objects.create(own_manifest_key(plan.generation, plan.manifest_digest), file_blocks(frozen))
 
 
 def file_blocks(path: Path) -> Iterator[bytes]:
@@ -134,8 +141,7 @@ def file_blocks(path: Path) -> Iterator[bytes]:
 
 def listed(manifest: Manifest, limit: int | None = None) -> Iterator[Track]:
     """The manifest's tracks with their files' size and version."""
-    for track in islice(manifest.tracks(), limit):
-        yield with_file_state(track, manifest.root)
+    return with_file_states(islice(manifest.tracks(), limit), manifest.root)
 
 
 def probed(manifest: Manifest, tracks: Iterable[Track], options: RunOptions, n_children: int) -> Iterator[Track]:
@@ -145,7 +151,7 @@ def probed(manifest: Manifest, tracks: Iterable[Track], options: RunOptions, n_c
 
 def new_or_changed(objects: Objects, earlier: list[Plan], tracks: Iterable[Track]) -> Iterator[Track]:
     """Those tracks that no generation has, or has with another size or version. 16 bytes for each known one."""
-    known = [_Known(objects, plan.generation) for plan in reversed(earlier)]
+    known = [_Known(objects, plan) for plan in reversed(earlier)]
     for track in tracks:
         latest = next((found for ids in known if (found := ids.content(track.id)) is not None), None)
         if latest != _content(track):
@@ -155,9 +161,9 @@ def new_or_changed(objects: Objects, earlier: list[Plan], tracks: Iterable[Track
 class _Known:
     """What a frozen manifest holds, as sorted hashes."""
 
-    def __init__(self, objects: Objects, generation: int) -> None:
+    def __init__(self, objects: Objects, plan: Plan) -> None:
         ids, contents = array("Q"), array("Q")
-        with open_frozen(objects, generation) as manifest:
+        with open_frozen(objects, plan) as manifest:
             for track in manifest:
                 ids.append(_hash(track.id))
                 contents.append(_content(track))
@@ -183,14 +189,15 @@ def failed_tracks(objects: Objects, plans: list[Plan], manifest: Manifest) -> It
     """The tracks whose latest outcome is a failure, in the order of their manifests."""
     for plan in plans:
         superseded = superseded_in(objects, plans, plan.generation)
-        with open_frozen(objects, plan.generation) as frozen:
+        with open_frozen(objects, plan) as frozen:
             for shard in range(plan.n_shards):
                 rows = surviving_rows(read_record(objects, plan, shard), superseded)
                 failed = {row["parent"] or row["id"] for row in rows if row["status"] == "failed"}
                 if failed:
                     pieces = plan.shard(shard).pieces
                     tracks = frozen.rows(pieces[0].track, pieces[-1].track + 1)
-                    yield from (with_file_state(track, manifest.root) for track in tracks if track.id in failed)
+                    chosen = (track for track in tracks if track.id in failed)
+                    yield from with_file_states(chosen, manifest.root, again=True)
 
 
 def check_same(plan: Plan, manifest: Manifest, job: Job, out: str) -> None:

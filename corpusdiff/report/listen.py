@@ -113,7 +113,7 @@ def _track_of(objects: Objects, plans: Sequence[Plan], item: Item) -> tuple[Plan
     layout = item.layout
     plan = plans[layout.generation]
     pieces = plan.shard(int(item["row"]) % plan.n_shards).pieces
-    with open_frozen(objects, plan.generation) as frozen:
+    with open_frozen(objects, plan) as frozen:
         for track in frozen.rows(pieces[0].track, pieces[-1].track + 1):
             if track.id == wanted:
                 return plan, track

@@ -18,7 +18,7 @@ from corpusdiff.store.checks import (
     check_table_chunk,
 )
 from corpusdiff.store.finalise import chunk_keys, count_shards, plan_tables
-from corpusdiff.store.generations import manifest_ids, manifest_key, plan_key, read_record
+from corpusdiff.store.generations import manifest_ids, manifest_of, plan_key, read_record
 from corpusdiff.store.inventory import Inventory, Standing
 from corpusdiff.store.layout import ArrayLayout
 from corpusdiff.store.metadata import AUDIO, ROOT, TRACKS, group_files
@@ -91,16 +91,19 @@ class Audit:
             raise StoreError(f"{self.objects.location}: no corpus here: there is no {plan_key(0)}")
         plans: list[Plan] = []
         for generation in range(n_generations):
-            if self._never_planned(generation, n_generations):
-                self.orphans.append(manifest_key(generation))
-                keys -= {manifest_key(generation)}
+            manifests = {key for key in keys if _is_manifest(key, generation)}
+            keys -= manifests
+            if manifests and self._never_planned(generation, n_generations):
+                self.orphans += sorted(manifests)
                 continue
             plan, problems = check_plan(self.objects, generation)
             self.problems += problems
-            keys -= {plan_key(generation), manifest_key(generation)}
+            keys -= {plan_key(generation)}
             if plan is None:
                 self._plans_known = False
-            elif len(plans) == generation:
+                continue
+            self.orphans += sorted(manifests - {manifest_of(self.objects, plan)})
+            if len(plans) == generation:
                 plans.append(plan)
         for key in sorted(keys):
             self._say(key, Standing.FOREIGN.value)
@@ -113,7 +116,6 @@ class Audit:
             generation == n_generations - 1
             and generation >= max(1, n_tabled)
             and self.objects.size(plan_key(generation)) is None
-            and self.objects.size(manifest_key(generation)) is not None
         )
 
     def _shards(self, plan: Plan, inventory: Inventory) -> None:
@@ -145,9 +147,9 @@ class Audit:
 
     def _ids(self, plan: Plan) -> Iterator[str] | None:
         """Ids of the plan's tracks, unless the manifest is known to be damaged."""
-        if manifest_key(plan.generation) in self._named():
+        if manifest_of(self.objects, plan) in self._named():
             return None
-        return manifest_ids(self.objects, plan.generation)
+        return manifest_ids(self.objects, plan)
 
     def _commits(self, plans: Sequence[Plan]) -> None:
         n_shards = {plan.digest: plan.n_shards for plan in plans}
@@ -208,7 +210,7 @@ class Audit:
                 self._say(TABLES_KEY, "missing: run the same command again to write the tables")
             return
         generations = plans[: len(self.schema.jobs)]
-        if not known or any(manifest_key(plan.generation) in self._named() for plan in plans):
+        if not known or any(manifest_of(self.objects, plan) in self._named() for plan in plans):
             for key in sorted(chunk_keys(self.schema)):
                 self.problems += check_table_checksum(self.objects, key)
             return
@@ -223,6 +225,12 @@ class Audit:
     def _named(self) -> set[str]:
         """Objects that something is wrong with."""
         return {problem.key for problem in self.problems}
+
+
+def _is_manifest(key: str, generation: int) -> bool:
+    """Whether a key is of a generation's manifest, or of one that a driver made in vain."""
+    folder, _, name = key.rpartition("/")
+    return folder == f"plan/{generation:04d}" and name.startswith("manifest") and name.endswith(".parquet")
 
 
 def _generation_names(keys: Iterable[str]) -> set[str]:

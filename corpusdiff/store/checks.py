@@ -13,7 +13,7 @@ from corpusdiff.errors import StoreError
 from corpusdiff.plan import Plan
 from corpusdiff.store.columns import decode_column
 from corpusdiff.store.finalise import TableTask, table_chunk
-from corpusdiff.store.generations import manifest_key, plan_key, read_plan
+from corpusdiff.store.generations import manifest_of, plan_key, read_plan
 from corpusdiff.store.layout import ATTEMPTS
 from corpusdiff.store.objects import Objects, blocks
 from corpusdiff.store.pack import CRC_BYTES, without_crc
@@ -40,7 +40,7 @@ def check_plan(objects: Objects, generation: int) -> tuple[Plan | None, list[Pro
         plan = read_plan(objects, generation)
     except StoreError as error:
         return None, [Problem(plan_key(generation), _less_key(error, plan_key(generation)))]
-    key = manifest_key(generation)
+    key = manifest_of(objects, plan)
     found = object_digest(objects, key)
     if found == plan.manifest_digest:
         return plan, []

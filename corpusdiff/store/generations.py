@@ -27,8 +27,22 @@ def plan_key(generation: int) -> str:
 
 
 def manifest_key(generation: int) -> str:
-    """Key of a generation's frozen manifest."""
+    """Key of a generation's frozen manifest, in all but the rare case of `own_manifest_key`."""
     return f"plan/{generation:04d}/manifest.parquet"
+
+
+def own_manifest_key(generation: int, digest: str) -> str:
+    """Key of a manifest whose place was taken by another: by a driver's that was killed, or that races with this one.
+
+    No manifest is ever replaced, so that a plan and its manifest agree whoever makes the plan.
+    """
+    return f"plan/{generation:04d}/manifest-{digest[:16]}.parquet"
+
+
+def manifest_of(objects: Objects, plan: Plan) -> str:
+    """Key of the manifest that a plan was made of."""
+    own = own_manifest_key(plan.generation, plan.manifest_digest)
+    return manifest_key(plan.generation) if objects.size(own) is None else own
 
 
 def read_plans(objects: Objects) -> list[Plan]:
@@ -64,18 +78,18 @@ def read_record(objects: Objects, plan: Plan, shard: int) -> Record:
         raise StoreError(f"{key}: missing: run the same command again") from error
 
 
-def open_frozen(objects: Objects, generation: int) -> FrozenManifest:
-    """A generation's frozen manifest, read by ranges. Raises StoreError."""
-    key = manifest_key(generation)
+def open_frozen(objects: Objects, plan: Plan) -> FrozenManifest:
+    """A plan's frozen manifest, read by ranges. Raises StoreError."""
+    key = manifest_of(objects, plan)
     try:
         return FrozenManifest(objects.open(key), f"{objects.location}/{key}")
     except FileNotFoundError as error:
         raise StoreError(f"{objects.location}/{key}: missing") from error
 
 
-def manifest_ids(objects: Objects, generation: int) -> Iterator[str]:
-    """Ids of a generation's manifest in order, a row group at a time. Raises StoreError."""
-    key = manifest_key(generation)
+def manifest_ids(objects: Objects, plan: Plan) -> Iterator[str]:
+    """Ids of a plan's manifest in order, a row group at a time. Raises StoreError."""
+    key = manifest_of(objects, plan)
     try:
         with objects.open(key) as file:
             parquet = pq.ParquetFile(file)
@@ -112,7 +126,7 @@ def superseded_in(objects: Objects, plans: Sequence[Plan], generation: int) -> S
     later = plans[generation + 1 :]
     if not later:
         return None
-    return Superseded(track_id for plan in later for track_id in manifest_ids(objects, plan.generation))
+    return Superseded(track_id for plan in later for track_id in manifest_ids(objects, plan))
 
 
 def surviving_rows(record: Record, superseded: Superseded | None) -> list[Mapping[str, Any]]:
