@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from corpusdiff.dsp.resample import Resampler
 from corpusdiff.encode import Encoded, Sink
 from corpusdiff.encode.audiofile import LOSSLESS, check_format, checked_extension, encoding_of, write_audio
+from corpusdiff.encode.video import check_video, is_video, replace_sound
 from corpusdiff.errors import TrackError, UsageError
 from corpusdiff.finish import Sinks, TrackContext
 from corpusdiff.job import Job
@@ -94,25 +95,35 @@ def apply_file(
 ) -> Applied:
     """Process the audio of a file into another, whose format is that of its extension. Raises CorpusdiffError.
 
-    A lossless file holds the samples that a corpus would, and a lossy one of an encoding of the job its bytes.
+    A lossless file holds the samples that a corpus would, and a lossy one of an encoding of the job its bytes. A video
+    is the source's with another sound, see `corpusdiff.encode.video.replace_sound`.
 
     Parameters
     ----------
     source : anything that can be decoded
-    target : see `corpusdiff.encode.audiofile`; it is there when it is complete, or not at all
+    target : see `corpusdiff.encode.audiofile` and `.video`; it is there when it is complete, or not at all
     job_name, sets : job and changes of it
     causal, measured : see `apply`
     bits : of a lossless file, else those of the job's first lossless output
     fields : what a manifest would say of the track: rules may ask for it, a far-end file may be named by it
     """
     job = load_job(job_name, sets)
-    extension = checked_extension(target)
+    to_video = is_video(target)
+    extension = "" if to_video else checked_extension(target)
     track, root = _track(source, job, fields or {})
     with open_source(track, root) as reader:
         n_heard = reader.n_channels - (job.source.reference_channel is not None)
-        check_format(extension, job.source.sr or reader.sr, job.source.channels or max(1, n_heard), bits)
+        sr, n_channels = job.source.sr or reader.sr, job.source.channels or max(1, n_heard)
+    if to_video:
+        _check_in_sync(job, target)
+        check_video(target, sr, n_channels)
+    else:
+        check_format(extension, sr, n_channels, bits)
     with _processed(track, root, job, causal=causal, measured=measured) as found:
-        write_audio(target, found.blocks, found.sr, found.n_channels, bits, _output(job, extension), track.id)
+        if to_video:
+            replace_sound(source, target, found.blocks, found.sr, found.n_channels)
+        else:
+            write_audio(target, found.blocks, found.sr, found.n_channels, bits, _output(job, extension), track.id)
         found.row["metrics"]["encoded_bytes"] = float(Path(target).stat().st_size)
         return Applied(found.row, found.notes)
 
@@ -249,6 +260,11 @@ def _track(source: str, job: Job, fields: Mapping[str, object]) -> tuple[Track, 
     if far in known:
         known[far] = os.path.abspath(str(known[far]))  # noqa: PTH100
     return Track(check_id(name, root), name, fields=known), root
+
+
+def _check_in_sync(job: Job, target: str) -> None:
+    if job.source.speed != 1.0 or job.source.tempo != 1.0 or is_cut(job):
+        raise UsageError(f"{target}: job {job.name} changes when things are heard, and the picture would not follow")
 
 
 def _output(job: Job, extension: str) -> OutputSpec | None:
