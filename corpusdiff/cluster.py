@@ -19,7 +19,7 @@ TAKES: dict[str, frozenset[str]] = {
     "slurm": frozenset(
         {"workers", "tls", "listen", "memory", "partition", "account", "walltime", "sbatch", "prologue"}
     ),
-    "kubernetes": frozenset({"workers", "memory", "namespace", "image"}),
+    "kubernetes": frozenset({"workers", "memory", "namespace", "image", "tls"}),
     "hosts": frozenset({"workers", "tls", "listen", "prologue"}),
     "tcp": frozenset(),
     "tls": frozenset({"tls"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -213,11 +213,11 @@ class _Run:
             )
             options = replace(request.cluster_options, must_reach=self._must_reach(plan))
             try:
-                with (
-                    connect(request.cluster, run_shard, options, watch.note) as runner,
-                    closing(runner.run(tasks, watch.monitor.on_progress, self.stop)) as reports,
-                ):
+                with ExitStack() as stack:
+                    with self.stop.on_signals(drain=False):  # until there are workers nothing is lost
+                        runner = stack.enter_context(connect(request.cluster, run_shard, options, watch.note))
                     watch.log.say(dashboard=runner.dashboard)
+                    reports = stack.enter_context(closing(runner.run(tasks, watch.monitor.on_progress, self.stop)))
                     for report in stop_when_most_fail(reports, plan.n_tracks):
                         watch.monitor.on_report(report)
             finally:

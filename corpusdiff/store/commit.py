@@ -75,9 +75,7 @@ def commit_shard(
     key = record_key(plan.digest, shard)
     if objects.size(key) is not None:
         return _settled(objects, plan, key, arranged)
-    create_arrays(objects, plan)
-    for layout in arranged.layouts:
-        create_metadata(objects, layout.metadata_key, layout.metadata())
+    _make_arrays(objects, plan, arranged)
     for attempt in range(ATTEMPTS):
         row = attempt * plan.n_shards + shard
         if _write(objects, arranged, row):
@@ -100,12 +98,41 @@ def committed(objects: Objects, plan: Plan) -> dict[int, RecordHeader]:
     """Counts of the committed shards, by shard. Raises StoreError for a damaged header."""
     names = (key.rpartition("/")[2] for key in objects.list(f"commits/{plan.digest}"))
     shards = sorted(int(name) for name in names if name.isdecimal() and int(name) < plan.n_shards)
+    return dict(zip(shards, concurrently(objects, lambda shard: _header(objects, plan, shard), shards), strict=True))
 
-    def header(shard: int) -> RecordHeader:
-        key = record_key(plan.digest, shard)
-        return parse_header(objects.read_range(key, 0, HEADER_BYTES), key)
 
-    return dict(zip(shards, concurrently(objects, header, shards), strict=True))
+def committed_now(objects: Objects, plan: Plan, shard: int) -> RecordHeader | None:
+    """Counts of one shard, None where it is not committed: asks for the record itself, for a listing can be old."""
+    try:
+        return _header(objects, plan, shard)
+    except FileNotFoundError:
+        return None
+
+
+def _header(objects: Objects, plan: Plan, shard: int) -> RecordHeader:
+    key = record_key(plan.digest, shard)
+    return parse_header(objects.read_range(key, 0, HEADER_BYTES), key)
+
+
+def _make_arrays(objects: Objects, plan: Plan, arranged: Arranged) -> None:
+    """Make what the plan foretold and what it did not. What this process made once it does not offer again."""
+    if (objects.location, plan.digest, "") not in _made:
+        create_arrays(objects, plan)
+        _made.add((objects.location, plan.digest, ""))
+    for layout in arranged.layouts:
+        made = (objects.location, plan.digest, layout.name)
+        if made not in _made:
+            create_metadata(objects, layout.metadata_key, layout.metadata())
+            _made.add(made)
+
+
+#: Arrays that this process knows to be there, by place, plan and name.
+_made: set[tuple[str, str, str]] = set()
+
+
+def forget_arrays(location: str) -> None:
+    """The corpus there was deleted."""
+    _made.difference_update([made for made in _made if made[0] == location])
 
 
 def _write(objects: Objects, arranged: Arranged, row: int) -> bool:

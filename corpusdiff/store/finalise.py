@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from corpusdiff.errors import StoreError
 from corpusdiff.plan import Plan
 from corpusdiff.store.columns import CHUNK_ROWS, Column, encode_column
-from corpusdiff.store.commit import committed
+from corpusdiff.store.commit import committed, committed_now
 from corpusdiff.store.generations import Superseded, read_plan, read_record, superseded_in, surviving_rows
 from corpusdiff.store.metadata import TRACKS
 from corpusdiff.store.objects import Objects, open_objects
@@ -117,11 +117,14 @@ def count_shards(objects: Objects, plans: Sequence[Plan]) -> list[ShardCount]:
     for plan in plans:
         headers = committed(objects, plan)
         missing = [shard for shard in range(plan.n_shards) if shard not in headers]
-        if missing:
-            raise StoreError(
-                f"{objects.location}: {len(missing)} of {plan.n_shards} shards are not committed (first: "
-                f"{missing[0]}): run the same command again to finish them"
-            )
+        for shard in missing:
+            header = committed_now(objects, plan, shard)
+            if header is None:
+                raise StoreError(
+                    f"{objects.location}: {len(missing)} of {plan.n_shards} shards are not committed (first: "
+                    f"{shard}): run the same command again to finish them"
+                )
+            headers[shard] = header
         superseded = superseded_in(objects, plans, plan.generation)
         for shard in range(plan.n_shards):
             if superseded is not None:
