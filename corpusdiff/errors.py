@@ -63,6 +63,13 @@ class StoreError(CorpusdiffError):
     """The corpus on disk is damaged, unwritable or not what the plan says."""
 
 
+class StoreUnreachable(CorpusdiffError, ConnectionError):
+    """An object store does not answer, or only with errors, for longer than requests are tried again.
+
+    No track or shard is to blame: runners treat it as what it is, an I/O error, and try the shard again.
+    """
+
+
 class Interrupted(CorpusdiffError):
     """The user stopped the run; the same command resumes it."""
 

@@ -25,7 +25,6 @@ from corpusdiff.plan import SHARD_S, Plan, chunk_length, known_lengths, shard_bo
 from corpusdiff.planfile import dump_plan, made_here
 from corpusdiff.probing import probe_many
 from corpusdiff.shards import RunOptions
-from corpusdiff.store.commit import forget_arrays
 from corpusdiff.store.generations import (
     manifest_key,
     open_frozen,
@@ -215,7 +214,6 @@ def check_same(plan: Plan, manifest: Manifest, job: Job, out: str) -> None:
 
 def erase(objects: Objects) -> None:
     """Delete the corpus, and nothing else that may lie in OUT."""
-    forget_arrays(objects.location)
     for part in PARTS:
         objects.delete_all(part)
     objects.delete("report.html")

@@ -11,10 +11,10 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import soundfile as sf
@@ -22,8 +22,11 @@ import soundfile as sf
 import corpusdiff
 from corpusdiff.errors import StoreError
 from corpusdiff.store.generations import read_plans, read_record
-from corpusdiff.store.objects import open_objects
+from corpusdiff.store.objects import is_url, open_objects
 from corpusdiff.store.verify import VerifyReport, verify
+
+#: A corpus: its folder, or its URL behind a store that this process's environment describes.
+Place: TypeAlias = Path | str
 
 TESTS = Path(__file__).resolve().parent
 
@@ -59,23 +62,25 @@ class Run:
     options : further ones
     hook : of tests/hooks.py, called in the child before each track
     program : what Python runs, the command unless given
+    env : further variables of its environment
     """
 
     def __init__(
         self,
         source: Path,
-        out: Path,
+        out: Place,
         *options: str,
         hook: str | None = None,
         program: tuple[str, ...] = ("-m", "corpusdiff.cli"),
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.out = out
-        place = out.with_name(f"run-{uuid.uuid4().hex}")
+        place = (source if is_url(str(out)) else Path(out)).with_name(f"run-{uuid.uuid4().hex}")
         self._temporary = place / "tmp"
         self._temporary.mkdir(parents=True)
         self._log = place / "log"
-        env = os.environ | {"TMPDIR": str(self._temporary)}
-        env.pop("CORPUSDIFF_TEST_HOOK", None)
+        plain = {name: value for name, value in os.environ.items() if name != "CORPUSDIFF_TEST_HOOK"}
+        env = plain | {"TMPDIR": str(self._temporary)} | dict(env or {})
         if hook is not None:
             path = os.pathsep.join(filter(None, (str(TESTS), env.get("PYTHONPATH"))))
             env |= {"CORPUSDIFF_TEST_HOOK": f"hooks:{hook}", "PYTHONPATH": path}
@@ -131,8 +136,8 @@ class Run:
         return [process.pid for process in self._alive() if "corpusdiff.child" in process.line]
 
     def n_committed(self) -> int:
-        """Records on disk."""
-        return len(list((self.out / "commits").glob("*/*")))
+        """Records in the corpus."""
+        return sum(1 for _ in open_objects(str(self.out), write=False).list("commits"))
 
     def await_commits(self, n: int) -> None:
         """Wait until `n` shards are committed, or the run has ended."""
@@ -143,7 +148,7 @@ class Run:
         os.killpg(self.process.pid, number)
 
     def _alive(self) -> list[Process]:
-        return [process for process in _process_table() if process.session == self.process.pid]
+        return [process for process in process_table() if process.session == self.process.pid]
 
 
 class Process(NamedTuple):
@@ -155,7 +160,7 @@ class Process(NamedTuple):
     line: str
 
 
-def _process_table() -> Iterator[Process]:
+def process_table() -> Iterator[Process]:
     """Every process that is no zombie."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal():
@@ -186,10 +191,13 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def strike(run: Run, target: str, rng: random.Random, n_shards: int) -> bool:
+def strike(
+    run: Run, target: str, rng: random.Random, n_shards: int, find: Callable[[], list[int]] | None = None
+) -> bool:
     """Kill -9 a "worker", a "child" or the "driver" at a random moment; False if the run ended before.
 
-    One moment in four is while the run starts, the others are while it commits its shards.
+    One moment in four is while the run starts, the others are while it commits its shards. `find` gives the
+    processes of any other target.
     """
     if rng.random() < 0.25:
         delay_s = rng.uniform(0.0, 1.5)
@@ -199,7 +207,7 @@ def strike(run: Run, target: str, rng: random.Random, n_shards: int) -> bool:
     until = time.monotonic() + delay_s
     while time.monotonic() < until and not run.ended:
         time.sleep(LOOK_EVERY_S)
-    find = {"worker": run.workers, "child": run.children, "driver": lambda: [run.process.pid]}[target]
+    find = find or {"worker": run.workers, "child": run.children, "driver": lambda: [run.process.pid]}[target]
     while not run.ended:
         victims = find()
         if victims and kill(rng.choice(victims)):
@@ -208,28 +216,28 @@ def strike(run: Run, target: str, rng: random.Random, n_shards: int) -> bool:
     return False
 
 
-def published(out: Path) -> dict[str, str]:
-    """sha256 of every file under ``data.zarr`` that is no orphan, by its path there."""
-    orphans = set(checked(out).orphans)
-    files = {str(path.relative_to(out)): path for path in (out / "data.zarr").rglob("*") if path.is_file()}
-    return {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in files.items() if key not in orphans}
+def published(out: Place) -> dict[str, str]:
+    """sha256 of every object under ``data.zarr`` that is no orphan, by its key."""
+    objects = open_objects(str(out), write=False)
+    keys = set(objects.list("data.zarr")) - set(checked(out).orphans)
+    return {key: hashlib.sha256(objects.read(key)).hexdigest() for key in keys}
 
 
-def digests(out: Path) -> list[str]:
+def digests(out: Place) -> list[str]:
     """Digest of each shard's rows."""
     objects = open_objects(str(out), write=False)
     (plan,) = read_plans(objects)
     return [read_record(objects, plan, shard).digest for shard in range(plan.n_shards)]
 
 
-def checked(out: Path) -> VerifyReport:
+def checked(out: Place) -> VerifyReport:
     """What `verify` says of a corpus with which nothing is wrong."""
     report = verify(str(out))
     assert report.ok, report.problems
     return report
 
 
-def same_corpus(out: Path, reference: Path, why: str) -> None:
+def same_corpus(out: Place, reference: Place, why: str) -> None:
     """Assert that both hold the same tables, records' rows and audio, to the byte."""
     assert digests(out) == digests(reference), why
     ours, theirs = published(out), published(reference)
@@ -238,7 +246,7 @@ def same_corpus(out: Path, reference: Path, why: str) -> None:
 
 
 @contextmanager
-def watched(out: Path, n_tracks: int) -> Iterator[None]:
+def watched(out: Place, n_tracks: int) -> Iterator[None]:
     """Open the corpus again and again while the block runs: it is whole, or there is none."""
     stop = threading.Event()
     wrong: list[str] = []

@@ -17,8 +17,8 @@ from typing import Any
 from corpusdiff.errors import StoreError
 from corpusdiff.plan import Plan
 from corpusdiff.store.arrange import Arranged, arrange
-from corpusdiff.store.layout import ATTEMPTS, create_arrays
-from corpusdiff.store.metadata import create_metadata
+from corpusdiff.store.layout import ATTEMPTS, foretold_layouts
+from corpusdiff.store.metadata import create_groups, create_metadata
 from corpusdiff.store.objects import Objects, blocks, concurrently
 from corpusdiff.store.record import (
     HEADER_BYTES,
@@ -115,24 +115,20 @@ def _header(objects: Objects, plan: Plan, shard: int) -> RecordHeader:
 
 
 def _make_arrays(objects: Objects, plan: Plan, arranged: Arranged) -> None:
-    """Make what the plan foretold and what it did not. What this process made once it does not offer again."""
-    if (objects.location, plan.digest, "") not in _made:
-        create_arrays(objects, plan)
-        _made.add((objects.location, plan.digest, ""))
-    for layout in arranged.layouts:
-        made = (objects.location, plan.digest, layout.name)
-        if made not in _made:
+    """Make the arrays that the plan foretold, and those that it did not.
+
+    What this process has made it only looks for: a corpus may be deleted and made again under workers that live on.
+    """
+    for layout in {layout.metadata_key: layout for layout in (*foretold_layouts(plan), *arranged.layouts)}.values():
+        made = (objects.location, layout.metadata_key, layout.metadata())
+        if made not in _made or objects.size(layout.metadata_key) is None:
+            create_groups(objects)
             create_metadata(objects, layout.metadata_key, layout.metadata())
             _made.add(made)
 
 
-#: Arrays that this process knows to be there, by place, plan and name.
-_made: set[tuple[str, str, str]] = set()
-
-
-def forget_arrays(location: str) -> None:
-    """The corpus there was deleted."""
-    _made.difference_update([made for made in _made if made[0] == location])
+#: Arrays that this process has made or found, by place, key and metadata.
+_made: set[tuple[str, str, bytes]] = set()
 
 
 def _write(objects: Objects, arranged: Arranged, row: int) -> bool:

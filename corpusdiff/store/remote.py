@@ -12,10 +12,11 @@ import io
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from typing import Any, BinaryIO, Literal
 from urllib.parse import urlsplit
 
@@ -23,8 +24,9 @@ import obstore
 from obstore import exceptions
 from obstore.store import from_url
 
-from corpusdiff.errors import StoreError, UsageError
+from corpusdiff.errors import StoreError, StoreUnreachable, UsageError
 from corpusdiff.store.local import Data
+from corpusdiff.store.ranged import RangedFile
 
 #: Schemes of stores that can create without overwriting.
 SCHEMES = ("s3", "gs", "az", "abfs")
@@ -38,8 +40,14 @@ _TIMEOUT_S = 120
 #: How long answers like 500, 503 and "slow down" are tried again, with growing pauses.
 _RETRY_S = 180
 
-#: Pauses before a PUT whose connection broke is sent again.
+#: Pauses before a request whose connection broke is made again.
 _PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+
+#: Keys in one request to delete: S3's limit.
+_DELETED_AT_ONCE = 1000
+
+#: S3's codes for a 409 that does not say that an object is there: two writers met, and one may try again.
+_UNDECIDED = ("ConditionalRequestConflict", "OperationAborted")
 
 _READ_BYTES = 1 << 20
 
@@ -98,7 +106,7 @@ class RemoteObjects:
 
     def open(self, key: str) -> BinaryIO:
         """The object as a file, read by ranges."""
-        return io.BufferedReader(_ObjectFile(self, key, self._length(key)), _READ_BYTES)
+        return io.BufferedReader(RangedFile(partial(self.read_range, key), self._length(key)), _READ_BYTES)
 
     def size(self, key: str) -> int | None:
         """Size in bytes."""
@@ -108,16 +116,25 @@ class RemoteObjects:
             return None
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys under a folder."""
-        with self._explained(prefix):
-            for page in obstore.list(self._store, prefix=_checked(prefix)):
-                yield from (found["path"] for found in page)
+        """Keys under a folder; after a page that broke off, on from its last key."""
+        last = None
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                with self._explained(prefix):
+                    for page in obstore.list(self._store, prefix=_checked(prefix) if prefix else None, offset=last):
+                        for found in page:
+                            last = found["path"]
+                            yield last
+                return
+            except ConnectionError:
+                if pause_s is None:
+                    raise
+                time.sleep(pause_s)
 
     def delete(self, key: str) -> None:
         """Remove the object."""
         try:
-            with self._explained(key, writing=True):
-                obstore.delete(self._store, _checked(key))
+            self._insist(_checked(key), lambda: obstore.delete(self._store, key))
         except FileNotFoundError:
             return
 
@@ -127,9 +144,9 @@ class RemoteObjects:
 
     def delete_all(self, prefix: str) -> None:
         """Remove all keys under a folder, a page at a time."""
-        with self._explained(prefix):
-            for page in obstore.list(self._store, prefix=_checked(prefix)):
-                obstore.delete(self._store, [found["path"] for found in page])
+        keys = self.list(prefix)
+        while page := list(islice(keys, _DELETED_AT_ONCE)):
+            self._insist(prefix, partial(obstore.delete, self._store, page))
 
     def remove_empty(self) -> None:
         """Nothing: an empty folder of an object store is not there."""
@@ -144,8 +161,8 @@ class RemoteObjects:
         Raises StoreError for a store that overwrites silently, unless the user knows: `may_overwrite`.
         """
         key = f".tmp/{uuid.uuid4().hex}"
+        self.create(key, b"first")  # False where the first answer was lost: the key is ours alone
         try:
-            self.create(key, b"first")  # False where the first answer was lost: the key is ours alone
             safe = not self.create(key, b"second") and self.read(key) == b"first"
         finally:
             self.delete(key)
@@ -157,15 +174,18 @@ class RemoteObjects:
             )
 
     def _put(self, key: str, data: bytes, mode: Literal["create", "overwrite"]) -> None:
-        """One PUT, sent again when the connection broke: obstore does that for requests without a body only."""
-        started = time.monotonic()
+        """One PUT."""
+        self._insist(key, lambda: obstore.put(self._store, key, data, mode=mode, use_multipart=False))
+
+    def _insist(self, key: str, request: Callable[[], object]) -> None:
+        """Make a request that may be made twice, until it is answered: obstore gives up where a connection breaks."""
         for pause_s in (*_PAUSES_S, None):
             try:
                 with self._explained(key, writing=True):
-                    obstore.put(self._store, key, data, mode=mode, use_multipart=False)
+                    request()
                 return
             except ConnectionError:
-                if pause_s is None or time.monotonic() - started > _RETRY_S:
+                if pause_s is None:
                     raise
                 time.sleep(pause_s)
 
@@ -184,7 +204,9 @@ class RemoteObjects:
             raise FileNotFoundError(where) from error
         except (PermissionError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
             raise _refused(where, _first_line(error)) from error
-        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+            if any(code in str(error) for code in _UNDECIDED):
+                raise _unreachable(where, _first_line(error)) from error
             raise
         except exceptions.BaseError as error:
             said = _first_line(error)
@@ -192,42 +214,7 @@ class RemoteObjects:
                 raise StoreError(f"{where}: no credentials ({said}): give them as the store's own tools do") from error
             if "status code: 403" in said or "status code: 401" in said:  # of a LIST
                 raise _refused(where, said) from error
-            raise ConnectionError(f"{where}: {said}") from error
-
-
-class _ObjectFile(io.RawIOBase):
-    """An object as a seekable file without a buffer."""
-
-    def __init__(self, objects: RemoteObjects, key: str, length: int) -> None:
-        super().__init__()
-        self._objects = objects
-        self._key = key
-        self._length = length
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; no request is made."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """One ranged request."""
-        size = min(len(buffer), self._length - self._position)
-        if size <= 0:
-            return 0
-        data = self._objects.read_range(self._key, self._position, size)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+            raise _unreachable(where, said) from error
 
 
 @lru_cache(maxsize=16)
@@ -265,6 +252,10 @@ def _profile_of_boto() -> Any:
             "AWS_PROFILE needs boto3 (pip install boto3), or give AWS_ACCESS_KEY_ID and its secret"
         ) from None
     return Boto3CredentialProvider()
+
+
+def _unreachable(where: str, said: str) -> StoreUnreachable:
+    return StoreUnreachable(f"{where}: {said}. When the store answers again, give the same command again: it goes on")
 
 
 def _refused(where: str, said: str) -> StoreError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import fault_table
 import pytest
 from fault_runs import Run, checked, make_recordings
 
@@ -29,3 +30,11 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     assert report.finalised
     assert report.n_shards > 10
     return Reference(source, run.out, report.n_rows, report.n_shards)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of what this session injected."""
+    if fault_table.rows:
+        terminalreporter.section("faults injected")
+        for line in fault_table.table_lines(fault_table.rows):
+            terminalreporter.write_line(line)
