@@ -23,6 +23,8 @@ SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "120s",
     # Daemonic processes may not have children, and every worker has one.
     "distributed.worker.daemon": False,
+    # Our schedulers serve their pages to this machine only.
+    "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
 }
 
 #: One thread for each library that would start its own: there is a worker per core.

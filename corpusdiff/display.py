@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ LINE_EVERY_S = 10.0
 
 #: Seconds between two progress objects of ``--json``.
 JSON_EVERY_S = 2.0
+
+
+#: Held by whoever speaks to displays: two lines at once would be none.
+DISPLAYS = threading.RLock()
 
 
 class Display(Protocol):
@@ -184,21 +189,24 @@ class Monitor:
     def on_report(self, report: ShardReport) -> None:
         """A shard is committed."""
         self._tally.add_report(report)
-        for display in self._displays:
-            display.event("shard", report_json(report))
+        with DISPLAYS:
+            for display in self._displays:
+                display.event("shard", report_json(report))
         self._show()
 
     def finish(self) -> None:
         """Show how it ends, whatever was shown last."""
-        for display in self._displays:
-            display.update(self._tally.snapshot(self._clock()))
+        with DISPLAYS:
+            for display in self._displays:
+                display.update(self._tally.snapshot(self._clock()))
 
     def _show(self) -> None:
         now = self._clock()
         for i, display in enumerate(self._displays):
             if now >= self._next[i]:
                 self._next[i] = now + display.every_s
-                display.update(self._tally.snapshot(now))
+                with DISPLAYS:
+                    display.update(self._tally.snapshot(now))
 
 
 def report_json(report: ShardReport) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from corpusdiff.display import Display, Monitor
+from corpusdiff.display import DISPLAYS, Display, Monitor
 from corpusdiff.errors import Interrupted
 from corpusdiff.exporter import serve
 from corpusdiff.progress import Tally, Totals, summary_lines
@@ -35,14 +35,16 @@ class Watch:
     displays: Sequence[Display]
 
     def note(self, text: str) -> None:
-        """Tell people."""
-        for display in self.displays:
-            display.note(text)
+        """Tell people. Clusters do so from threads of their own."""
+        with DISPLAYS:
+            for display in self.displays:
+                display.note(text)
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
         """Tell programs."""
-        for display in self.displays:
-            display.event(name, fields)
+        with DISPLAYS:
+            for display in self.displays:
+                display.event(name, fields)
 
 
 @contextmanager
