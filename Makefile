@@ -5,11 +5,12 @@ CORPUS ?= demo/corpus
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JUDGES := $(VENV)/.judges
+FAULTS := $(abspath $(VENV))/faults.jsonl
 
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
-.PHONY: help venv quality-venv lock demo test check faults faults-short scale long quality quality-short bench bench-short wheel clean
+.PHONY: help venv quality-venv lock demo test check faults faults-short image scale long quality quality-short bench bench-short wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -48,11 +49,16 @@ check: venv ## format, lint, types, direction of imports, size of modules
 	@long=$$(find corpusdiff -name '*.py' -exec awk 'END { if (NR > 300) print FILENAME ": " NR " lines, at most 300" }' {} \;); \
 		[ -z "$$long" ] || { echo "$$long"; exit 1; }
 
-faults: venv ## run the tests that kill processes, break disks and cut links
-	$(BIN)/python -m pytest -m "faults or faults_short"
+faults: venv ## kill processes, break disks, cut links, fail stores; the table of it all
+	@rm -f $(FAULTS)
+	CORPUSDIFF_FAULT_TABLE=$(FAULTS) $(BIN)/python -m pytest -m "faults or faults_short"
+	PYTHONPATH=tests $(BIN)/python -m fault_table $(FAULTS) -o tests/faults/TABLE.md
 
 faults-short: venv ## a sample of each kind of them
 	$(BIN)/python -m pytest -m faults_short
+
+image: venv ## build the container image without Docker, and run the demo inside
+	$(BIN)/python -m pytest -m faults tests/deploy/test_container.py
 
 scale: venv ## run a simulated corpus of ten million tracks
 	$(BIN)/python -m pytest -m scale -s

@@ -111,6 +111,10 @@ class _Values(dict[str, Any]):
         return None
 
 
+#: How many values a function takes; those that are not here take any number but none.
+_ARGUMENTS = {"abs": 1, "len": 1, "lower": 1, "startswith": 2, "endswith": 2, "missing": 1, "field": 1}
+
+
 def _check(node: ast.AST) -> None:
     if not isinstance(node, _ALLOWED):
         raise ValueError(f"{type(node).__name__} has no place in it")
@@ -119,6 +123,9 @@ def _check(node: ast.AST) -> None:
     if isinstance(node, ast.Call):
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS or node.keywords:
             raise ValueError(f"the functions are {', '.join(FUNCTIONS)}")
+        most = _ARGUMENTS.get(node.func.id, 100)
+        if not (1 if most == 100 else most) <= len(node.args) <= most:
+            raise ValueError(f"{node.func.id} takes {'at least 1' if most == 100 else most}, not {len(node.args)}")
         if node.func.id == "field" and not (len(node.args) == 1 and isinstance(node.args[0], ast.Constant)):
             raise ValueError('field takes one name in quotes, e.g. field("speaker-id")')
 

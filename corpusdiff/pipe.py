@@ -69,7 +69,12 @@ class Pipe:
             return None
         body = bytes(self._buffer[_PREFIX.size : _PREFIX.size + size])
         del self._buffer[: _PREFIX.size + size]
-        message: dict[str, Any] = json.loads(body)
+        try:
+            message = json.loads(body.decode())
+        except (ValueError, RecursionError) as error:
+            raise PipeClosed("what came is no message") from error
+        if not isinstance(message, dict):
+            raise PipeClosed("what came is no message")
         return message
 
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from corpusdiff.errors import StoreError
+from corpusdiff.errors import StoreError, UsageError
 from corpusdiff.events import EventLog, event_line
 from corpusdiff.progress import Snapshot
 from corpusdiff.store.local import LocalObjects
-from corpusdiff.store.objects import Objects
+from corpusdiff.store.objects import Objects, open_objects
 
 FOLDER = "events"
 _STATUS = ".status.json"
@@ -106,6 +106,13 @@ def others_running(objects: Objects, own: str) -> list[str]:
         for status in statuses(objects)
         if status.get("state") == "running" and status["silent_s"] < SILENT_S and status.get("run") != own
     ]
+
+
+def check_idle(out: str) -> None:
+    """Refuse to go on while a driver seems to be at work on a corpus. Raises UsageError."""
+    busy = others_running(open_objects(out, write=False), "")
+    if busy:
+        raise UsageError(f"{out}: at work on it: {', '.join(busy)}; wait until that has ended, then try again")
 
 
 class _Sink(Protocol):

@@ -17,7 +17,7 @@ from corpusdiff.describe import describe_status, status_lines
 from corpusdiff.errors import UsageError
 from corpusdiff.exporter import Exporter, serve
 from corpusdiff.progress import Snapshot
-from corpusdiff.runlog import SILENT_S, RunLog, others_running, statuses
+from corpusdiff.runlog import SILENT_S, RunLog, check_idle, others_running, statuses
 from corpusdiff.store.objects import open_objects
 
 SNAPSHOT = Snapshot(6, 10, 1, 60.0, 100.0, 12.0, 3.3, {"decode": 1}, shards_done=2, shards=4, shards_running=2)
@@ -131,6 +131,16 @@ def test_a_run_is_watched_from_another_process(tmp_path):
     kinds = [event["event"] for event in events(run.out)]
     assert kinds[0] == "start"
     assert kinds.count("shard") == found["shards"]
+
+
+def test_nothing_is_collected_beside_a_run(objects):
+    """`verify --gc` takes what is not committed yet for orphans: it waits for the end of the run."""
+    log = RunLog(objects, {"cluster": "local"})
+    log.update(SNAPSHOT)
+    with pytest.raises(UsageError, match="at work on it"):
+        check_idle(str(objects.root))
+    log.close("done")
+    check_idle(str(objects.root))
 
 
 def told(out: Path, *options: str) -> str:

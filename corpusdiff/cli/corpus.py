@@ -111,12 +111,17 @@ def status(out: str, as_json: bool) -> None:
 def verify(out: str, gc: bool, as_json: bool) -> None:
     """Check every byte of the corpus OUT against its records.
 
+    --gc is refused while a run is at work on OUT: what it has made and not yet committed looks like an orphan.
+
     \b
     Example:
       corpusdiff verify corpus/
     """
+    from corpusdiff.runlog import check_idle
     from corpusdiff.store.verify import verify as check
 
+    if gc:
+        check_idle(out)
     report = check(out, gc=gc)
     if as_json:
         click.echo(json.dumps(report.to_dict()))

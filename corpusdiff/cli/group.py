@@ -22,9 +22,9 @@ class _Group(click.Group):
             click.echo(f"corpusdiff: {error}", err=True)
             sys.exit(error.exit_code)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            click.echo(f"corpusdiff: {error}: free some space, also where temporary files go (--spool)", err=True)
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            remedy = ": free some space, also where temporary files go (--spool)" if full else ""
+            click.echo(f"corpusdiff: {error}{remedy}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(130)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from corpusdiff.errors import ManifestError
@@ -33,7 +34,7 @@ class LhotseManifest(RowManifest):
     def rows(self) -> Iterator[tuple[int, dict[str, object]]]:
         """Line (from 1) and row. Raises ManifestError."""
         with open_text(self.source) as file:
-            for line, text in enumerate(file, 1):
+            for line, text in enumerate(self._lines(file), 1):
                 if not text.strip():
                     continue
                 try:
@@ -43,6 +44,16 @@ class LhotseManifest(RowManifest):
                 if not isinstance(item, dict):
                     raise ManifestError(f"{self.source}:{line}: found {type(item).__name__}, expected an object")
                 yield line, self._row(item, f"{self.source}:{line}")
+
+    def _lines(self, file: Iterable[str]) -> Iterator[str]:
+        line = 0
+        try:
+            for line, text in enumerate(file, 1):  # noqa: B007  # the error wants it
+                yield text
+        except UnicodeDecodeError as error:
+            raise ManifestError(f"{self.source}:{line + 1}: not UTF-8 ({error.reason})") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ManifestError(f"{self.source}: damaged after line {line}: {error}") from error
 
     def _row(self, item: Mapping[str, Any], place: str) -> dict[str, object]:
         is_cut = "sources" not in item

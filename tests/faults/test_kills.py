@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from fault_runs import Run, checked, kill, same_corpus, strike, wait_for, watched
+from fault_disks import Disk
+from fault_ledger import Ledger
+from fault_runs import Run, checked, kill, strike, wait_for, watched
 
 import corpusdiff
 from corpusdiff.errors import StoreError
@@ -24,7 +25,13 @@ LOCAL = ("--workers", "2")
 SERIAL = ("--cluster", "none")
 
 
-def run_to_the_end(reference, out, targets, seed):
+@pytest.fixture
+def ledger(tmp_path):
+    """What a test counts and records."""
+    return Ledger(tmp_path)
+
+
+def run_to_the_end(reference, out, ledger, targets, seed):
     """Give the command until it exits 0, killing one process of each kind of `targets` on the way."""
     rng = random.Random(seed)
     left = list(targets)
@@ -32,7 +39,7 @@ def run_to_the_end(reference, out, targets, seed):
     with watched(out, reference.n_tracks):
         code = None
         while code != 0:
-            with Run(reference.source, out, *LOCAL) as run:
+            with Run(reference.source, out, *LOCAL, hook="begun", env=ledger.env) as run:
                 while left and not run.ended:
                     target = left.pop(0)
                     struck = strike(run, target, rng, reference.n_shards)
@@ -42,65 +49,73 @@ def run_to_the_end(reference, out, targets, seed):
             expected = {0, -signal.SIGKILL} if "driver" in targets else {0}
             assert code in expected, f"{story}: {run.said}"
             assert len(story) < 20, story
-    same_corpus(out, reference.out, str(story))
-    assert any("killed" in line for line in story), story
+    n_struck = sum("killed" in line for line in story)
+    ledger.settle(f"kill -9 of {' and '.join(sorted(targets))}", n_struck, out, reference.out, str(story))
+    assert n_struck, story
 
 
 @pytest.mark.parametrize(
     ("seed", "targets"),
     [
-        (1, ("worker", "child")),
-        (2, ("child", "driver")),
-        (3, ("driver", "worker")),
-        (4, ("driver", "driver")),
+        pytest.param(1, ("worker", "child"), marks=pytest.mark.faults_short),
+        pytest.param(2, ("child", "driver"), marks=pytest.mark.faults),
+        pytest.param(3, ("driver", "worker"), marks=pytest.mark.faults),
+        pytest.param(4, ("driver", "driver"), marks=pytest.mark.faults),
     ],
 )
-def test_eight_kills_at_random_moments(reference, tmp_path, seed, targets):
+def test_eight_kills_at_random_moments(reference, tmp_path, ledger, seed, targets):
     """Of a worker, a child, the driver: the corpus is that of a run in peace, and never seen in part."""
-    run_to_the_end(reference, tmp_path / "out", targets, seed)
+    run_to_the_end(reference, tmp_path / "out", ledger, targets, seed)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("target", ["worker", "child", "driver"])
 @pytest.mark.parametrize("seed", range(100, 110))
-def test_thirty_kills_at_random_moments(reference, tmp_path, seed, target):
+def test_thirty_kills_at_random_moments(reference, tmp_path, ledger, seed, target):
     """The same, one kill in each run."""
-    run_to_the_end(reference, tmp_path / "out", (target,), seed)
+    run_to_the_end(reference, tmp_path / "out", ledger, (target,), seed)
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.3])
-def test_a_child_killed_while_it_reads_headers_changes_no_plan(reference, tmp_path, delay_s):
+@pytest.mark.parametrize("delay_s", [0.0, pytest.param(0.3, marks=pytest.mark.faults)])
+def test_a_child_killed_while_it_reads_headers_changes_no_plan(reference, tmp_path, ledger, delay_s):
     """A header that nobody could read would change the shards, and with them the bytes."""
-    with Run(reference.source, tmp_path / "out", *SERIAL) as run:
+    with Run(reference.source, tmp_path / "out", *SERIAL, hook="begun", env=ledger.env) as run:
         wait_for(lambda: run.children() or run.ended, "a child")
         time.sleep(delay_s)
         for pid in run.children():
             kill(pid)
         assert run.finish() == 0, run.said
-    same_corpus(run.out, reference.out, "after a kill of the reader of headers")
+    ledger.settle("kill -9 of the child that reads headers", 1, run.out, reference.out)
 
 
-def test_a_worker_killed_as_it_starts(reference, tmp_path):
+@pytest.mark.faults_short
+def test_a_worker_killed_as_it_starts(reference, tmp_path, ledger):
     """The workers are started again; nobody has to give the command twice."""
-    with Run(reference.source, tmp_path / "out", *LOCAL) as run:
+    with Run(reference.source, tmp_path / "out", *LOCAL, hook="begun", env=ledger.env) as run:
         wait_for(lambda: run.workers() or run.ended, "a worker")
         kill(run.workers()[0])
         assert run.finish() == 0, run.said
         assert "Traceback" not in run.said
-    same_corpus(run.out, reference.out, "after a kill of a starting worker")
+    ledger.settle("kill -9 of a worker that starts", 1, run.out, reference.out)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_and_the_same_command_goes_on(reference, tmp_path, number):
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.faults_short),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.faults),
+    ],
+)
+def test_a_signal_stops_and_the_same_command_goes_on(reference, tmp_path, ledger, number):
     """At once while planning, after the shards that run while processing; exit code 130; nobody stays behind."""
     out = tmp_path / "out"
     with watched(out, reference.n_tracks):
-        with Run(reference.source, out, *LOCAL, hook="slow") as run:
+        with Run(reference.source, out, *LOCAL, hook="slow", env=ledger.env) as run:
             wait_for(run.children, "the child that reads headers")
             run.signal(number)
             assert run.finish() == 130, run.said
             assert "stopped at once" in run.said
-        with Run(reference.source, out, *LOCAL, hook="slow") as run:
+        with Run(reference.source, out, *LOCAL, hook="slow", env=ledger.env) as run:
             run.await_commits(2)
             run.signal(number)
             assert run.finish() == 130, run.said
@@ -109,11 +124,12 @@ def test_a_signal_stops_and_the_same_command_goes_on(reference, tmp_path, number
         assert 2 <= reference.n_shards - checked(out).pending < reference.n_shards
         with pytest.raises(StoreError, match="run the same command again"):
             corpusdiff.open(str(out))
-        with Run(reference.source, out, *LOCAL) as run:
+        with Run(reference.source, out, *LOCAL, hook="begun", env=ledger.env) as run:
             assert run.finish() == 0, run.said
-    same_corpus(out, reference.out, f"after {number!r}")
+    ledger.settle(f"{number.name} of the whole run", 2, out, reference.out)
 
 
+@pytest.mark.faults
 def test_the_second_signal_aborts(reference, tmp_path):
     """The shards that run are dropped, whatever they do; exit code 130; nobody stays behind."""
     with Run(reference.source, tmp_path / "out", *LOCAL, hook="crawl") as run:
@@ -129,12 +145,12 @@ def test_the_second_signal_aborts(reference, tmp_path):
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(200, 212))
-def test_signals_at_random_moments(reference, tmp_path, seed):
+def test_signals_at_random_moments(reference, tmp_path, ledger, seed):
     """One or two of them, from start to end: exit code 130, or 0 when all was done; nothing is left or half."""
     rng = random.Random(seed)
     number = rng.choice([signal.SIGINT, signal.SIGTERM])
     with watched(tmp_path / "out", reference.n_tracks):
-        with Run(reference.source, tmp_path / "out", *LOCAL) as run:
+        with Run(reference.source, tmp_path / "out", *LOCAL, hook="begun", env=ledger.env) as run:
             wait_for(lambda: run.children() or run.ended, "the child that reads headers")
             time.sleep(rng.uniform(0.0, 4.0))
             for _ in range(rng.choice([1, 2])):
@@ -143,34 +159,9 @@ def test_signals_at_random_moments(reference, tmp_path, seed):
                 time.sleep(rng.uniform(0.0, 0.5))
             # a signal to an interpreter that is ending ends it: shells call that 130 and 143
             assert run.finish() in {0, 130, -number}, f"seed {seed}: {run.said}"
-        with Run(reference.source, run.out, *LOCAL) as run:
+        with Run(reference.source, run.out, *LOCAL, hook="begun", env=ledger.env) as run:
             assert run.finish() == 0, f"seed {seed}: {run.said}"
-    same_corpus(run.out, reference.out, f"seed {seed}")
-
-
-class Disk:
-    """A file system in memory.
-
-    Parameters
-    ----------
-    folder : where it is mounted
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = str(folder)
-
-    def mount(self, n_bytes: int) -> bool:
-        """Whether that is allowed here."""
-        command = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "none", self._folder]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-    def grow(self, n_bytes: int) -> None:
-        """Make room."""
-        subprocess.run(["mount", "-o", f"remount,size={n_bytes}", self._folder], check=True)
-
-    def unmount(self) -> None:
-        """Whatever is on it goes."""
-        subprocess.run(["umount", self._folder], check=True)
+    ledger.settle("signals to the whole run at random moments", 1, run.out, reference.out, f"seed {seed}")
 
 
 @pytest.fixture
@@ -189,8 +180,15 @@ def pages(folder):
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("phase", ["planning", "processing", "finalising"])
-def test_a_full_disk_stops_the_run_and_is_named(reference, tmp_path, disk, phase):
+@pytest.mark.parametrize(
+    "phase",
+    [
+        "planning",
+        pytest.param("processing", marks=pytest.mark.faults_short),
+        pytest.param("finalising", marks=pytest.mark.faults),
+    ],
+)
+def test_a_full_disk_stops_the_run_and_is_named(reference, tmp_path, disk, ledger, phase):
     """One line says so, exit code 1, nothing half is seen; with more room the same command finishes."""
     out = tmp_path / "out"
     tables = pages(reference.out / "data.zarr" / "tracks")
@@ -199,7 +197,7 @@ def test_a_full_disk_stops_the_run_and_is_named(reference, tmp_path, disk, phase
     options = LOCAL if phase == "processing" else SERIAL
     disk.grow(room)
     with watched(out, reference.n_tracks):
-        with Run(reference.source, out, *options) as run:
+        with Run(reference.source, out, *options, hook="begun", env=ledger.env) as run:
             assert run.finish() == 1, run.said
         errors = [line for line in run.said.splitlines() if line.startswith("corpusdiff: ")]
         assert len(errors) == 1, run.said
@@ -209,9 +207,9 @@ def test_a_full_disk_stops_the_run_and_is_named(reference, tmp_path, disk, phase
         with pytest.raises(StoreError):
             corpusdiff.open(str(out))
         disk.grow(64 * 2**20)
-        with Run(reference.source, out, *options) as run:
+        with Run(reference.source, out, *options, hook="begun", env=ledger.env) as run:
             assert run.finish() == 0, run.said
-    same_corpus(out, reference.out, f"after a disk full when {phase}")
+    ledger.settle("full disk", 1, out, reference.out, phase)
 
 
 @pytest.mark.faults
@@ -251,19 +249,23 @@ def test_a_full_disk_under_the_event_log():
         EventLog(Path("/dev/full")).write("start")
 
 
-@pytest.mark.parametrize("second", [SERIAL, pytest.param(LOCAL, marks=pytest.mark.faults)], ids=["serial", "local"])
-def test_two_drivers_at_once(reference, tmp_path, second):
+@pytest.mark.parametrize(
+    "second",
+    [pytest.param(SERIAL, marks=pytest.mark.faults_short), pytest.param(LOCAL, marks=pytest.mark.faults)],
+    ids=["serial", "local"],
+)
+def test_two_drivers_at_once(reference, tmp_path, ledger, second):
     """Both exit 0, there is one corpus, and from the first success on it can be opened."""
     out = tmp_path / "out"
     with (
         watched(out, reference.n_tracks),
-        Run(reference.source, out, *LOCAL) as one,
-        Run(reference.source, out, *second) as other,
+        Run(reference.source, out, *LOCAL, hook="begun", env=ledger.env) as one,
+        Run(reference.source, out, *second, hook="begun", env=ledger.env) as other,
     ):
         wait_for(lambda: one.ended or other.ended, "the first driver")
         while not (one.ended and other.ended):
             assert len(corpusdiff.open(str(out))) == reference.n_tracks
             time.sleep(0.01)
         assert (one.finish(), other.finish()) == (0, 0), one.said + other.said
-    same_corpus(out, reference.out, "by two drivers")
+    ledger.settle("two drivers at once", 1, out, reference.out)
     assert checked(out).orphans == ()

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from fault_ledger import Ledger, audio_of, described, same_rows
 from fault_runs import TESTS, Run, checked, kill, same_corpus, wait_for
+from fault_table import record
 
-import corpusdiff
 from corpusdiff import process
 from corpusdiff.isolate import Child, close_children
 from corpusdiff.jobfile import load_job
@@ -63,26 +64,7 @@ def poisoned(reference, tmp_path):
     return source
 
 
-def described(out):
-    """Every row but for where its audio lies, by id."""
-    objects = open_objects(str(out), write=False)
-    plan = read_plan(objects, 0)
-    rows = [row for shard in range(plan.n_shards) for row in read_record(objects, plan, shard).rows]
-    return {row["id"]: {**row, "outputs": []} for row in rows}
-
-
-def audio_of(out):
-    """The audio of every row that has some, by id."""
-    return {item.id: item.audio for item in corpusdiff.open(str(out)) if item.status == "ok"}
-
-
-def same_rows(out, reference):
-    """Assert that both have the same rows with the same audio, wherever it lies."""
-    assert described(out) == described(reference)
-    ours, theirs = audio_of(out), audio_of(reference)
-    assert [track for track in theirs if not np.array_equal(ours[track], theirs[track])] == []
-
-
+@pytest.mark.faults_short
 def test_poison_is_charged_to_its_tracks_alone(reference, poisoned, tmp_path):
     """The error names the signal or the limit, no worker dies, and what failed can be tried again."""
     out = tmp_path / "out"
@@ -109,16 +91,19 @@ def test_poison_is_charged_to_its_tracks_alone(reference, poisoned, tmp_path):
         assert run.finish() == 0, run.said
     checked(out)
     assert len(audio_of(out)) == len(heard) + len(CHARGES)
+    record("a crashing, a hanging, a spinning and a 50 GB track", "local", len(CHARGES), 0, "")
 
 
+@pytest.mark.faults
 def test_a_child_that_stands_still_charges_no_track(reference, tmp_path):
     """A child stopped once is replaced after --stall seconds, and its track tried again."""
-    with Run(reference.source, tmp_path / "out", *SERIAL, "--stall", "3") as run:
+    ledger = Ledger(tmp_path)
+    with Run(reference.source, tmp_path / "out", *SERIAL, "--stall", "3", hook="begun", env=ledger.env) as run:
         run.await_commits(3)
         for pid in run.children():
             kill(pid, signal.SIGSTOP)
         assert run.finish() == 0, run.said
-    same_corpus(run.out, reference.out, "after a stop of the child")
+    ledger.settle("SIGSTOP of a child", 1, run.out, reference.out)
 
 
 def test_a_child_that_stands_still_between_two_shards(reference, tmp_path):
@@ -209,7 +194,9 @@ def test_no_row_describes_what_a_dead_twin_left(reference, plan, twin, tmp_path)
     assert attempts == [int(any(differs(row["id"]) for row in record.rows)) for record in records]
     assert set(attempts) == {0, 1}
     same_rows(out, reference.out)
-    assert len(checked(out).orphans) == sum(attempts)
+    n_orphans = len(checked(out).orphans)
+    assert n_orphans == sum(attempts)
+    record("a dead twin that built other bytes", "local", plan.n_shards, 0, f"{n_orphans} orphans")
     assert verify(str(out), gc=True).ok
     assert checked(out).orphans == ()
     same_rows(out, reference.out)
@@ -229,8 +216,10 @@ def test_a_slow_twin_changes_nothing(reference, plan, twin, tmp_path):
     assert (report.differing, report.duplicate, report.attempt) == (True, False, 0)
     assert len(checked(out).orphans) == 1
     same_corpus(out, reference.out, "after a slow twin")
+    record("a slow twin that built other bytes", "local", 1, 0, "1 orphans")
 
 
+@pytest.mark.faults_short
 def test_drivers_that_differ_never_mix(reference, tmp_path):
     """Two at once, one of which reads other files: every row has the audio of the driver that wrote it."""
     other, out = tmp_path / "other", tmp_path / "out"
@@ -245,3 +234,4 @@ def test_drivers_that_differ_never_mix(reference, tmp_path):
         fits = [row == side[track] and np.array_equal(heard[track], audio[track]) for side, audio in sides]
         assert any(fits), track
         assert all(fits) == (not differs(track)), track
+    record("two drivers of which one builds other bytes", "local", 1, 0, "")
