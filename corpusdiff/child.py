@@ -17,9 +17,11 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from corpusdiff.confine import confine
 from corpusdiff.errors import TrackError
 from corpusdiff.finish import Sinks, TrackContext
 from corpusdiff.job import Job
@@ -38,6 +40,7 @@ def main() -> None:
     """Serve the pipe whose descriptors are the first two arguments until it closes."""
     read_fd, write_fd, parent, memory_limit = (int(value) for value in sys.argv[1:5])
     _confine(parent, memory_limit)
+    confine()
     _Server(Pipe(read_fd, write_fd), memory_limit).serve()
 
 
@@ -119,7 +122,7 @@ class _Server:
         track = Track.from_json(message["track"])
         try:
             self._hook(track)
-            return {"rows": work(track, self._context)}
+            return {"rows": work(track, replace(self._context, files=message["files"]))}
         except TrackError as error:
             return {"failed": {"reason": error.reason, "error": str(error)}}
         except MemoryError:
@@ -136,6 +139,8 @@ class _Server:
             header = probe(message["path"])
         except (TrackError, MemoryError) as error:
             return {"failed": str(error)}
+        except OSError as error:
+            return {"infrastructure": str(error)}
         return {"sr": header.sr, "n_channels": header.n_channels, "n_samples": header.n_samples}
 
     def _progress(self, seconds: float) -> None:

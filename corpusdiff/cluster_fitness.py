@@ -14,6 +14,7 @@ from distributed import Client
 
 from corpusdiff.cluster_settings import SETTINGS
 from corpusdiff.errors import UsageError
+from corpusdiff.manifests.remote import why_unreached
 from corpusdiff.runner import Notify
 from corpusdiff.store.objects import is_url, open_objects
 
@@ -40,7 +41,7 @@ class Fitness:
 
     Parameters
     ----------
-    must_reach : paths and URLs that a worker must see
+    must_reach : paths and URLs that a worker must see; a URL that ends in a slash is a source
     versions : of the packages here
     python : version of Python here
     """
@@ -91,6 +92,8 @@ def _unseen(place: str) -> str | None:
     if not is_url(place):
         return None if Path(place).exists() else "no such path"
     folder, _, name = place.rpartition("/")
+    if not name:  # a source
+        return why_unreached(folder)
     try:
         return None if open_objects(folder, write=False).size(name) is not None else "no such object"
     except Exception as error:  # whatever a store's library raises: it is what the user must know

@@ -23,9 +23,10 @@ SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "120s",
     # Daemonic processes may not have children, and every worker has one.
     "distributed.worker.daemon": False,
-    # Our schedulers serve their pages to this machine only.
-    "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
 }
+
+#: A scheduler in this process serves its pages to this machine only.
+_DASHBOARD = {"distributed.dashboard.link": "http://127.0.0.1:{port}/status"}
 
 #: One thread for each library that would start its own: there is a worker per core.
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "BLIS", "NUMEXPR", "NUMBA")}
@@ -40,7 +41,7 @@ def settings() -> Iterator[None]:
     everything = logging.getLogger("distributed")
     level = everything.level
     talkative = [logging.getLogger(f"distributed.{part}") for part in ("scheduler", "nanny", "client")]
-    with dask.config.set(SETTINGS):
+    with dask.config.set(SETTINGS | _DASHBOARD):
         everything.setLevel(logging.WARNING)  # Dask would chat about each connection that closes at the end
         for logger in talkative:
             logger.addFilter(_is_news)

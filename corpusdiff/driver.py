@@ -226,7 +226,7 @@ class _Run:
     def _must_reach(self, plan: Plan) -> tuple[str, ...]:
         """What every worker must see: this very plan, and the recordings' folder."""
         ours = f"{self.objects.location}/{plan_key(plan.generation)}"
-        return (ours,) if is_url(plan.root) else (ours, plan.root)
+        return ours, f"{plan.root}/" if is_url(plan.root) else plan.root
 
 
 def _totals(plan: Plan, done: Mapping[int, RecordHeader]) -> Totals:

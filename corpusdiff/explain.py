@@ -14,6 +14,7 @@ import numpy as np
 
 from corpusdiff.describe import nothing_in
 from corpusdiff.errors import TrackError, UsageError
+from corpusdiff.fetch import Fetcher
 from corpusdiff.isolate import ChildDied, Stalled, close_children, own_child
 from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job
@@ -61,7 +62,8 @@ def _rules_of(track: Track, job: Job, manifest: Manifest) -> list[str] | TrackEr
     child = own_child(RunOptions(), {})
     child.configure(job.to_dict(), manifest.root)
     try:
-        return [row["rule"] for row in child.measure(track)]
+        with Fetcher([track], manifest.root, job.source.reference_field) as fetcher, fetcher.copies() as copies:
+            return [row["rule"] for row in child.measure(track, copies.files)]
     except TrackError as error:
         return error
     except (ChildDied, Stalled) as error:

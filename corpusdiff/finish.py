@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy as np
 from corpusdiff.encode import Encoder, Sink, open_encoder
 from corpusdiff.errors import ParameterError, TrackError
 from corpusdiff.job import Job
+from corpusdiff.manifests.base import Track
 from corpusdiff.metrics import Meter
 from corpusdiff.shape import shape
+from corpusdiff.source import AudioReader, open_source
 from corpusdiff.specs import LoudnessSpec, OutputSpec
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Signal, Stage, run_blocks
@@ -30,6 +32,7 @@ class TrackContext:
     root : folder that relative paths of tracks are relative to
     chunk : samples per encoded chunk
     spool : folder for audio between passes, None for the system's own
+    files : copies of files behind URLs, by the name that the track has for them; None where there is no such file
     open_encoder : makes the encoder of each output, a corpus's own by default
     """
 
@@ -37,7 +40,17 @@ class TrackContext:
     root: str
     chunk: int
     spool: str | None = None
+    files: Mapping[str, str | None] = field(default_factory=dict)
     open_encoder: Callable[[OutputSpec, int, int, int, str, Sink], Encoder] = open_encoder
+
+    def open(self, track: Track) -> AudioReader:
+        """The track's file, or the copy of it. Raises TrackError."""
+        if track.path not in self.files:
+            return open_source(track, self.root)
+        copy = self.files[track.path]
+        if copy is None:
+            raise TrackError("missing", f"there is no file {track.path!r}")
+        return open_source(replace(track, path=copy), self.root)
 
 
 class Sinks:

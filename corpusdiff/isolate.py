@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import psutil
 
+from corpusdiff.confine import without_secrets
 from corpusdiff.errors import TrackError
 from corpusdiff.manifests.base import Track
 from corpusdiff.pipe import Pipe, PipeClosed
@@ -105,22 +106,35 @@ class Child:
         self._setup = setup
         self._unsaid = setup[1:] if same_job else setup
 
-    def track(self, track: Track, offset: int, on_progress: Callable[[float], None]) -> Answer:
-        """Process one track, its streams from `offset` on. Raises TrackError, ChildDied, Stalled or OSError."""
-        answer = self._ask_of({"op": "track", "track": track.to_json(), "offset": offset}, on_progress)
+    def track(
+        self,
+        track: Track,
+        offset: int,
+        on_progress: Callable[[float], None],
+        files: Mapping[str, str | None] | None = None,
+    ) -> Answer:
+        """Process one track, its streams from `offset` on; `files` are copies of what is behind URLs, by their names.
+
+        Raises TrackError, ChildDied, Stalled or OSError.
+        """
+        message = {"op": "track", "track": track.to_json(), "offset": offset, "files": dict(files or {})}
+        answer = self._ask_of(message, on_progress)
         return Answer(answer["rows"], answer["end"], answer["cpu_s"])
 
-    def measure(self, track: Track) -> list[dict[str, Any]]:
+    def measure(self, track: Track, files: Mapping[str, str | None] | None = None) -> list[dict[str, Any]]:
         """The first pass of one track alone, see `corpusdiff.track.measure_track`. Raises as `track`."""
-        rows: list[dict[str, Any]] = self._ask_of({"op": "measure", "track": track.to_json()}, _unheard)["rows"]
+        message = {"op": "measure", "track": track.to_json(), "files": dict(files or {})}
+        rows: list[dict[str, Any]] = self._ask_of(message, _unheard)["rows"]
         return rows
 
     def probe(self, path: str) -> dict[str, Any]:
-        """Header of a file: sr, n_channels, n_samples. Raises TrackError, ChildDied or Stalled."""
+        """Header of a file: sr, n_channels, n_samples. Raises TrackError, ChildDied, Stalled or OSError."""
         self._be_ready()
         answer = self._ask_ready({"op": "probe", "path": path}, _unheard)
         if "failed" in answer:
             raise TrackError("decode", answer["failed"])
+        if "infrastructure" in answer:
+            raise OSError(answer["infrastructure"])
         return answer
 
     def close(self) -> None:
@@ -186,7 +200,7 @@ class Child:
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
             pass_fds=(child_read, child_write),
-            env={**os.environ, **_ENVIRON, **self._environ},
+            env={**without_secrets(dict(os.environ)), **_ENVIRON, **self._environ},
         )
         os.close(child_read)
         os.close(child_write)

@@ -11,6 +11,7 @@ import numpy as np
 
 from corpusdiff.encode import decode_flac
 from corpusdiff.errors import TrackError
+from corpusdiff.fetch import Fetcher
 from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled
 from corpusdiff.manifests.base import Track
 from corpusdiff.specs import OutputSpec
@@ -35,18 +36,19 @@ def through(
     """
     with tempfile.TemporaryFile(dir=spool) as streams:
         child.configure(job, root, _CHUNK, f"/proc/{os.getpid()}/fd/{streams.fileno()}")
-        row = _row(child, track)
+        with Fetcher([track], root, job["source"]["reference_field"], spool) as fetcher, fetcher.copies() as copies:
+            row = _row(child, track, copies.files)
         if row["status"] != "ok":
             raise TrackError(row["reason"], row["error"])
         return row, _audio(row, streams)
 
 
-def _row(child: Child, track: Track) -> dict[str, Any]:
+def _row(child: Child, track: Track, files: Mapping[str, str | None]) -> dict[str, Any]:
     """A crash or a stall is tried twice."""
     cause: Exception | None = None
     for _ in range(TRIES):
         try:
-            return child.track(track, 0, lambda _seconds: None).rows[0]
+            return child.track(track, 0, lambda _seconds: None, files).rows[0]
         except (ChildDied, Stalled) as error:
             cause = error
     raise TrackError("crash", f"its decoder or a stage crashed or stalled, {TRIES} times: {cause}")

@@ -18,6 +18,9 @@ SHARD_S = 600.0
 #: Tracks in a shard, at most.
 SHARD_TRACKS = 1000
 
+#: Tracks that `shard_bounds` looks at together.
+_LOOKED_AT = 1 << 16
+
 #: What a track of unknown length counts for, in seconds.
 UNKNOWN_S = 10.0
 
@@ -132,12 +135,14 @@ def shard_bounds(lengths_s: ArrayLike, shard_s: float = SHARD_S, max_tracks: int
     # whole microseconds add up without rounding; a track too long for any shard counts as just that
     lengths = np.rint(np.minimum(known_lengths(lengths_s), shard_s + 1.0) * 1e6).astype(np.int64)
     ends = np.cumsum(lengths)
-    tracks = np.arange(len(lengths))
-    stops = np.searchsorted(ends, ends - lengths + most, side="right")  # of the stretch that begins at each track
-    stops = np.clip(stops, tracks + 1, np.minimum(tracks + max_tracks, len(lengths)))
+    n = len(lengths)
     bounds = [0]
-    while bounds[-1] < len(lengths):
-        bounds.append(int(stops[bounds[-1]]))
+    for first in range(0, n, _LOOKED_AT):  # not all at once, for the sake of memory
+        tracks = np.arange(first, min(first + _LOOKED_AT, n))
+        stops = np.searchsorted(ends, ends[tracks] - lengths[tracks] + most, side="right")  # of a stretch begun at each
+        stops = np.clip(stops, tracks + 1, np.minimum(tracks + max_tracks, n))
+        while bounds[-1] <= tracks[-1]:
+            bounds.append(int(stops[bounds[-1] - first]))
     return tuple(bounds)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import IO, Any
 
-from corpusdiff.errors import TrackError
+from corpusdiff.errors import CorpusdiffError, ManifestError, TrackError
 from corpusdiff.isolate import TRIES, ChildDied, Stalled, own_child
 from corpusdiff.manifests.base import Track
+from corpusdiff.manifests.heads import fetch_ends
+from corpusdiff.manifests.remote import CONCURRENCY, ahead
+from corpusdiff.manifests.transport import scheme_of, state_of
 from corpusdiff.shards import RunOptions
 
 #: Fewer headers than this are read sooner by one child than further ones start.
@@ -19,18 +24,51 @@ _PROBES_WORTH_CHILDREN = 2000
 def probe_many(
     tracks: Iterator[Track], absolute: Callable[[Track], str], n_children: int, options: RunOptions
 ) -> Iterator[Track]:
-    """Tracks in their order with what their headers claim; a header that cannot be read stays unknown."""
+    """Tracks in their order with what their headers claim; a header that makes no sense stays unknown.
 
-    def probed(track: Track) -> Track:
-        return _probed(track, absolute(track), options)
+    Of files behind URLs the ends are fetched, many at once. Raises CorpusdiffError where a disk or a server fails: the
+    plan must not depend on it.
+    """
+
+    def fetched(track: Track) -> tuple[Track, str | IO[bytes] | None]:
+        return track, _readable(track, absolute(track), options)
+
+    def probed(pair: tuple[Track, str | IO[bytes] | None]) -> Track:
+        return _probed(*pair, options)
 
     with ThreadPoolExecutor(n_children) as pool:
         for batch in _batches(tracks, 4 * _PROBES_WORTH_CHILDREN):
-            yield from (pool.map if len(batch) > _PROBES_WORTH_CHILDREN else map)(probed, batch)
+            is_remote = any(scheme_of(absolute(track)) for track in batch)
+            files = ahead(fetched, batch, CONCURRENCY) if is_remote else map(fetched, batch)
+            if len(batch) <= _PROBES_WORTH_CHILDREN:
+                yield from map(probed, files)
+            elif is_remote:
+                yield from ahead(probed, files, n_children)
+            else:
+                yield from pool.map(probed, files)
 
 
-def _probed(track: Track, path: str, options: RunOptions) -> Track:
-    header = _header(path, options)
+def _readable(track: Track, path: str, options: RunOptions) -> str | IO[bytes] | None:
+    """What can be read in place of a file: its path, or the ends of what is behind a URL; None where nothing is."""
+    if not scheme_of(path):
+        return path
+    try:
+        size = state_of(path).size if track.size is None else track.size
+        return None if size is None else fetch_ends(path, size, options.spool, threading.Event())
+    except (FileNotFoundError, PermissionError, ManifestError):
+        return None  # its row will say so
+    except OSError as error:
+        raise CorpusdiffError(f"{error}; nothing is planned yet: give the same command again") from error
+
+
+def _probed(track: Track, file: str | IO[bytes] | None, options: RunOptions) -> Track:
+    if file is None:
+        return track
+    if isinstance(file, str):
+        header = _header(file, options)
+    else:
+        with file:
+            header = _header(f"/proc/{os.getpid()}/fd/{file.fileno()}", options)
     if header is None:
         return track
     return replace(
@@ -42,7 +80,8 @@ def _probed(track: Track, path: str, options: RunOptions) -> Track:
 
 
 def _header(path: str, options: RunOptions) -> dict[str, Any] | None:
-    """What a header claims, None where it cannot be read; a child killed from outside must not change the plan."""
+    """What a header claims, None where it makes no sense; a child killed from outside must not change the plan."""
+    trouble: OSError | None = None
     for _ in range(TRIES):
         try:
             return own_child(options, {}).probe(path)
@@ -50,6 +89,12 @@ def _header(path: str, options: RunOptions) -> dict[str, Any] | None:
             return None
         except (ChildDied, Stalled):
             continue
+        except OSError as error:
+            trouble = error
+    if trouble is not None:
+        raise CorpusdiffError(
+            f"{trouble}; nothing is planned yet: look at that disk, then give the same command again"
+        ) from trouble
     return None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from numpy._core._multiarray_umath import __cpu_dispatch__
 
 from corpusdiff.errors import StoreError, TrackError
+from corpusdiff.fetch import Copies, Fetcher
 from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
 from corpusdiff.manifests.base import Track, with_file_state
 from corpusdiff.manifests.reach import check_reach
@@ -49,11 +50,10 @@ def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> Shard
     with _StreamsFile(task.options.spool) as streams:
         child = own_child(task.options, PORTABLE if plan.portable else {})
         child.configure(plan.job, plan.root, plan.chunk, streams.path)
-        for track in _tracks(task, plan):
-            now = with_file_state(track, plan.root)
-            if (now.size, now.version) != (track.size, track.version):
-                outcome.changed.append(track.id)
-            outcome.add(track, *_attempt(child, track, plan.root, streams, outcome.on_decoded))
+        tracks = _tracks(task, plan)
+        with Fetcher(tracks, plan.root, plan.job["source"]["reference_field"], task.options.spool) as fetcher:
+            for track in tracks:
+                outcome.add(track, *_fetched_and_processed(track, fetcher, child, plan.root, streams, outcome))
         run = {"host": platform.node(), "cpu_s": outcome.cpu_s, "wall_s": time.monotonic() - started}
         committed = commit_shard(objects, plan, task.shard, outcome.rows, streams.path, run)
     return outcome.report(committed, time.monotonic() - started)
@@ -73,7 +73,7 @@ def _read_plan(out: str, generation: int) -> Plan:
 
 def _tracks(task: ShardTask, plan: Plan) -> list[Track]:
     pieces = plan.shard(task.shard).pieces
-    with open_frozen(open_objects(task.out, write=False), task.generation) as manifest:
+    with open_frozen(open_objects(task.out, write=False), plan) as manifest:
         return manifest.rows(pieces[0].track, pieces[-1].track + 1)
 
 
@@ -92,14 +92,33 @@ class _StreamsFile:
         self._file.close()
 
 
+def _fetched_and_processed(
+    track: Track, fetcher: Fetcher, child: Child, root: str, streams: _StreamsFile, outcome: _Outcome
+) -> tuple[list[dict[str, Any]], float]:
+    """Rows of one track and the CPU seconds they took, after its files have come from where they are."""
+    try:
+        with fetcher.copies(lambda: outcome.on_decoded(0.0)) as copies:
+            now = with_file_state(track, root)
+            if copies.changed or (now.size, now.version) != (track.size, track.version):
+                outcome.changed.append(track.id)
+            return _attempt(child, track, root, copies, streams, outcome.on_decoded)
+    except TrackError as error:
+        return [_failed(track, error.reason, str(error))], 0.0
+
+
 def _attempt(
-    child: Child, track: Track, root: str, streams: _StreamsFile, on_decoded: Callable[[float], None]
+    child: Child,
+    track: Track,
+    root: str,
+    copies: Copies,
+    streams: _StreamsFile,
+    on_decoded: Callable[[float], None],
 ) -> tuple[list[dict[str, Any]], float]:
     """Rows of one track and the CPU seconds they took; a crash, a stall and a missing file are tried twice."""
     for attempt in range(TRIES):
         last = attempt == TRIES - 1
         try:
-            answer = child.track(track, streams.end, on_decoded)
+            answer = child.track(track, streams.end, on_decoded, copies.files)
         except TrackError as error:
             if error.reason == "missing":
                 check_reach(track, root)

@@ -21,6 +21,7 @@ from corpusdiff.describe import nothing_in
 from corpusdiff.dsp.filters import power_response
 from corpusdiff.dsp.loudness import k_weighting
 from corpusdiff.errors import CorpusdiffError, TrackError, UsageError
+from corpusdiff.fetch import Fetcher
 from corpusdiff.isolate import TRIES, ChildDied, Stalled, close_children, own_child
 from corpusdiff.job import Job
 from corpusdiff.manifests import open_manifest
@@ -194,7 +195,8 @@ def _rows(track: Track, job: dict[str, Any], root: str) -> list[dict[str, Any]] 
     cause: Exception | None = None
     for _ in range(TRIES):
         try:
-            return child.measure(track)
+            with Fetcher([track], root) as fetcher, fetcher.copies() as copies:
+                return child.measure(track, copies.files)
         except TrackError as error:
             return error
         except (ChildDied, Stalled) as error:

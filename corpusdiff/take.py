@@ -14,7 +14,7 @@ from corpusdiff.dsp.resample import Resampler, downmix
 from corpusdiff.errors import TrackError
 from corpusdiff.manifests.base import Track, path_below
 from corpusdiff.metrics import Measurement, Meter
-from corpusdiff.source import AudioReader, open_source
+from corpusdiff.source import AudioReader
 from corpusdiff.specs import SourceSpec
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Measured
@@ -90,14 +90,21 @@ class Take:
         level_dbfs, peak_level_dbfs = usual_levels(self._input.levels_dbfs())
         return source, replace(source.measured, level_dbfs=level_dbfs, peak_level_dbfs=peak_level_dbfs)
 
-    def take_references(self, track: Track, root: str, source: SourceSpec, spool: str | None) -> None:
+    def take_references(
+        self,
+        track: Track,
+        root: str,
+        source: SourceSpec,
+        spool: str | None,
+        open_track: Callable[[Track], AudioReader],
+    ) -> None:
         """Decode the far-end file that the manifest names for this stretch. Raises TrackError."""
         name = track.fields.get(source.reference_field or "")
         if not isinstance(name, str) or not name:
             raise TrackError("missing", f"the manifest has no {source.reference_field} for it: the far-end file")
         seconds = self.n_samples / self._source_sr
         far = Track(track.id, path_below(name, root), track.offset_s + self.start / self._source_sr, seconds)
-        with open_source(far, root) as reader:
+        with open_track(far) as reader:
             line = _Line(reader.sr, self.sr, 1, source, spool)
             self.references = line.audio
             for x in reader.blocks():

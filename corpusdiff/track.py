@@ -14,7 +14,6 @@ from corpusdiff.finish import Sinks, TrackContext, finish_track
 from corpusdiff.job import Job
 from corpusdiff.manifests.base import Track
 from corpusdiff.metrics import Measurement
-from corpusdiff.source import open_source
 from corpusdiff.specs import SourceSpec
 from corpusdiff.stages.base import Signal
 from corpusdiff.take import Span, Take, segments, takes
@@ -27,7 +26,7 @@ def process_track(
     job = context.job
     spans = _speech(track, context, on_progress)
     silent = spans == []
-    with open_source(track, context.root) as reader:
+    with context.open(track) as reader:
         rows = []
         parts = is_cut(job) and not silent
         where = segments(reader.sr, job.source) if spans is None or silent else spans
@@ -54,7 +53,7 @@ def measure_track(track: Track, context: TrackContext, on_progress: Callable[[fl
     """
     job = context.job
     spans = _speech(track, context, on_progress)
-    with open_source(track, context.root) as reader:
+    with context.open(track) as reader:
         rows = []
         for take in takes(reader, spans or segments(reader.sr, job.source), job.source, context.spool, on_progress):
             with take:
@@ -83,7 +82,7 @@ def _speech(track: Track, context: TrackContext, on_progress: Callable[[float], 
         return None
     from corpusdiff.source.vad import speech_spans  # few jobs want it
 
-    with open_source(track, context.root) as reader:
+    with context.open(track) as reader:
 
         def blocks() -> Iterator[Any]:
             for x in reader.blocks():
@@ -118,7 +117,7 @@ def _row(take: Take, row_id: str, track: Track, context: TrackContext, sinks: Si
     if unfit:
         return {**row, "status": "filtered", "error": unfit[1], "reason": unfit[0]}
     if job.source.reference_field is not None:
-        take.take_references(track, context.root, job.source, context.spool)
+        take.take_references(track, context.root, job.source, context.spool, context.open)
     row["rule"] = job.rule_for(rule_values(track, {**source.metrics, **source.texts}))
     stages = job.chains()[row["rule"]]
     signal = Signal(take.sr, take.n_channels, measured, n_references=int(take.references is not None))

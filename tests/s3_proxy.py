@@ -267,7 +267,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not any(name.lower() == "content-length" for name, _ in answer.headers):
             self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        self.wfile.write(answer.body if body is None else body)
+        if self.command != "HEAD":  # whose answers have no body
+            self.wfile.write(answer.body if body is None else body)
         self.wfile.flush()
         if body is not None:
             self._reset()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 
 from corpusdiff.errors import ManifestError
-from corpusdiff.manifests.base import Manifest
-from corpusdiff.manifests.folder import FileManifest, FolderManifest, GlobManifest, is_glob
+from corpusdiff.manifests.base import Manifest, without_query
+from corpusdiff.manifests.folder import FileManifest, FolderManifest, GlobManifest
+from corpusdiff.manifests.globs import is_glob
+from corpusdiff.manifests.media import extension
 from corpusdiff.manifests.nemo import NemoManifest
+from corpusdiff.manifests.remote import is_url_glob, open_remote
 from corpusdiff.manifests.table import CsvManifest, ParquetManifest
 
 _READERS = {
@@ -21,13 +24,14 @@ _SOURCES = "a folder, a glob, an audio file, or a .jsonl, .json, .csv, .tsv or .
 
 
 def open_manifest(source: str) -> Manifest:
-    """The manifest behind what the user named. Nothing is read yet.
+    """The manifest behind the path or URL that the user named. Nothing is read yet.
 
     Raises ManifestError when there is no such source or it is none that can be read.
     """
     source = os.fspath(source)
     if "://" in source:
-        raise ManifestError(f"{source}: sources behind a URL cannot be read; copy it here, or mount it")
+        reader = None if is_url_glob(source) else _READERS.get(extension(without_query(source)))
+        return reader(source) if reader else open_remote(source)
     if os.path.isdir(source):
         return FolderManifest(source)
     if not os.path.exists(source):

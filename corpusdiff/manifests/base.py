@@ -7,11 +7,13 @@ path below the source, never a basename alone.
 from __future__ import annotations
 
 import os
+import posixpath
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from corpusdiff.errors import ManifestError
 
@@ -87,21 +89,50 @@ class Manifest(Protocol):
         ...
 
 
+def without_query(source: str) -> str:
+    """A path or URL as it is, an address of the web without what follows a question mark.
+
+    >>> without_query("https://host/m.csv?key=1"), without_query("s3://bucket/what?.wav"), without_query("what?.wav")
+    ('https://host/m.csv', 's3://bucket/what?.wav', 'what?.wav')
+    """
+    return source.partition("?")[0] if _is_web(source) else source
+
+
+def _is_web(source: str) -> bool:
+    return source.lower().startswith(("http://", "https://"))
+
+
 def absolute_path(path: str, root: str | None) -> str:
-    """The path to open: `path` itself when it is absolute or a URL, else below `root`.
+    """The path or URL to open: `path` itself when it is absolute or a URL, else below `root`.
+
+    Paths are names of files: below an address of the web they are quoted.
 
     >>> absolute_path("a/b.wav", "/data"), absolute_path("/x.wav", "/data")
     ('/data/a/b.wav', '/x.wav')
+    >>> absolute_path("a b.wav", "s3://bucket/data"), absolute_path("a b.wav", "https://host/data")
+    ('s3://bucket/data/a b.wav', 'https://host/data/a%20b.wav')
     """
     if root is None or "://" in path:
         return path
+    if "://" in root and not path.startswith("/"):
+        return f"{root}/{_quoted(path, root)}"
     return os.path.join(root, path)
 
 
+def _quoted(path: str, root: str) -> str:
+    return quote(path) if _is_web(root) else path
+
+
 def with_file_state(track: Track, root: str | None) -> Track:
-    """The track with its file's size and version as they are now; unchanged when there is no such file."""
+    """The track with its file's size and version as they are now; unchanged when there is no such file.
+
+    Of a file behind a URL that is what its listing said, see `corpusdiff.manifests.remote.with_file_states`.
+    """
+    path = absolute_path(track.path, root)
+    if "://" in path:
+        return track
     try:
-        found = os.stat(absolute_path(track.path, root))
+        found = os.stat(path)
     except OSError:
         return track
     return replace(track, size=found.st_size, version=str(found.st_mtime_ns))
@@ -114,12 +145,28 @@ def path_below(path: str, root: str, base: str | None = None) -> str:
 
     >>> path_below("/data/a/../b.wav", "/data"), path_below("../x.wav", "/data"), path_below("b.wav", "/data")
     ('b.wav', '/x.wav', 'b.wav')
+    >>> path_below("./a/../b.wav", "s3://bucket/data"), path_below("../x.wav", "s3://bucket/data")
+    ('b.wav', 's3://bucket/x.wav')
     """
     if "://" in path:
         return path
+    if "://" in root and not path.startswith("/"):
+        return _url_below(path, root, base or root)
     full = os.path.normpath(os.path.join(base or root, path))
     prefix = root if root.endswith("/") else root + "/"
     return full[len(prefix) :] if full.startswith(prefix) else full
+
+
+def _url_below(path: str, root: str, base: str) -> str:
+    """As `path_below`, for a root behind a URL. Nothing lies above the bucket or the host."""
+    scheme, _, rest = root.partition("://")
+    host, _, folder = rest.partition("/")
+    start = base.partition("://")[2].partition("/")[2]
+    full = posixpath.normpath(posixpath.join("/", start, path))
+    prefix = f"/{folder.rstrip('/')}/" if folder.strip("/") else "/"
+    if full.startswith(prefix):
+        return full[len(prefix) :]
+    return f"{scheme}://{host}{_quoted(full, root)}"
 
 
 def check_id(track_id: str, place: str) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
-from fnmatch import translate
-from functools import lru_cache
+from collections.abc import Iterator
 
 from corpusdiff.errors import ManifestError
 from corpusdiff.manifests.base import Track, check_id
+from corpusdiff.manifests.globs import is_glob, matches, reached, split_glob
 from corpusdiff.manifests.media import extension, is_media
-
-_MAGIC = re.compile(r"[*?\[]")
 
 
 class FolderManifest:
@@ -39,7 +36,7 @@ class FolderManifest:
             yield track
         if not found:
             raise ManifestError(
-                f"{self.source}: no media files here; {_told(self.ignored)}. "
+                f"{self.source}: no media files here; {told(self.ignored)}. "
                 "Give a folder with audio or video files, or a manifest that lists them"
             )
 
@@ -57,7 +54,7 @@ class FolderManifest:
                 yield from self._file(entry, relative)
             elif not self._enters(relative):
                 continue
-            elif entry.is_symlink() and _identity(entry.path) in above:
+            elif _identity(entry.path) in above:  # by a link, here or farther up
                 self.ignored["(link to a folder above)"] += 1
             else:
                 yield from self._walk(entry.path, relative, above)
@@ -69,8 +66,10 @@ class FolderManifest:
         size, version = None, None
         try:
             status = entry.stat()
-        except FileNotFoundError:  # a link that leads nowhere stays a track: its failure is in the corpus
-            pass
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ELOOP}:
+                raise
+            # a link that leads nowhere, or to itself, stays a track: its failure is in the corpus
         else:
             if not stat.S_ISREG(status.st_mode):
                 self.ignored["(not a regular file)"] += 1
@@ -95,20 +94,19 @@ class GlobManifest(FolderManifest):
 
     def __init__(self, pattern: str) -> None:
         parts = os.path.abspath(pattern).split("/")
-        fixed = next(i for i, part in enumerate(parts) if _MAGIC.search(part))
-        super().__init__("/".join(parts[:fixed]) or "/")
+        fixed, self._pattern = split_glob(parts)
+        super().__init__("/".join(fixed) or "/")
         if not os.path.isdir(self.root):
             raise ManifestError(f"{pattern}: there is no folder {self.root}")
         self.source = "/".join(parts)
-        self._pattern = tuple(parts[fixed:])
         suffix = extension(self._pattern[-1])
-        self._any_kind = bool(suffix) and not _MAGIC.search(suffix)
+        self._any_kind = bool(suffix) and not is_glob(suffix)
 
     def _takes(self, relative: str) -> bool:
-        return _matches(relative, self._pattern) and (self._any_kind or is_media(relative))
+        return matches(relative, self._pattern) and (self._any_kind or is_media(relative))
 
     def _enters(self, relative: str) -> bool:
-        return bool(_reached(relative[:-1].split("/"), self._pattern))
+        return bool(reached(relative[:-1].split("/"), self._pattern))
 
 
 class FileManifest:
@@ -132,23 +130,27 @@ class FileManifest:
         return self.source
 
 
-def is_glob(source: str) -> bool:
-    """Whether `source` holds a wildcard."""
-    return bool(_MAGIC.search(source))
-
-
 def _sorted_entries(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
     # a folder sorts as "name/", so that walking in this order gives whole paths in order
     try:
         with os.scandir(folder) as entries:
             return sorted(
-                ((entry.name + "/" if entry.is_dir() else entry.name, entry) for entry in entries),
+                ((entry.name + "/" if _is_folder(entry) else entry.name, entry) for entry in entries),
                 key=lambda pair: pair[0],
             )
-    except PermissionError as error:
+    except OSError as error:
         raise ManifestError(
-            f"{folder}: may not be listed ({error.strerror}); make it readable, or give a manifest of the files"
+            f"{folder}: cannot be listed ({error.strerror}); make it readable, or give a manifest of the files"
         ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself
+            return False
+        raise
 
 
 def _identity(folder: str) -> tuple[int, int]:
@@ -156,43 +158,9 @@ def _identity(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _told(ignored: Counter[str]) -> str:
+def told(ignored: Counter[str]) -> str:
+    """What was ignored, for people."""
     if not ignored:
         return "it is empty"
     kinds = ", ".join(f"{count} {name}" for name, count in ignored.most_common(8))
     return f"what was found was ignored: {kinds}"
-
-
-@lru_cache(maxsize=64)
-def _segment(pattern: str) -> Callable[[str], object]:
-    return re.compile(translate(pattern)).match
-
-
-def _reached(names: list[str], pattern: tuple[str, ...]) -> set[int]:
-    """Positions in `pattern` at which the next name may stand; empty when `names` leads nowhere."""
-    positions = _past_stars({0}, pattern)
-    for name in names:
-        nexts = set()
-        for position in positions:
-            if position == len(pattern):
-                continue
-            if pattern[position] == "**":
-                nexts.add(position)
-            elif _segment(pattern[position])(name):
-                nexts.add(position + 1)
-        positions = _past_stars(nexts, pattern)
-    return positions
-
-
-def _past_stars(positions: set[int], pattern: tuple[str, ...]) -> set[int]:
-    more = set(positions)
-    for position in positions:
-        while position < len(pattern) and pattern[position] == "**":
-            position += 1  # noqa: PLW2901 (the stars may stand for nothing)
-            more.add(position)
-    return more
-
-
-def _matches(relative: str, pattern: tuple[str, ...]) -> bool:
-    reached = _reached(relative.split("/"), pattern)
-    return len(pattern) in reached or (pattern[-1] == "**" and len(pattern) - 1 in reached)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -19,27 +17,15 @@ from numpy.typing import NDArray
 
 from corpusdiff.errors import ManifestError, StoreError
 from corpusdiff.manifests.base import Track
+from corpusdiff.manifests.frozen_rows import LENGTH_COLUMNS, SCHEMA, Rows, add_types, lengths_s
 
 #: Tracks per row group: what is decoded to get one of them.
 ROW_GROUP = 4096
 
-_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("path", pa.string()),
-        ("offset_s", pa.float64()),
-        ("duration_s", pa.float64()),
-        ("channel", pa.int32()),
-        ("fields", pa.string()),
-        ("size", pa.int64()),
-        ("version", pa.string()),
-        ("header_sr", pa.int64()),
-        ("header_channels", pa.int64()),
-        ("header_samples", pa.int64()),
-    ]
-)
-_LENGTH_COLUMNS = ["offset_s", "duration_s", "header_sr", "header_samples", "fields"]
-_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+_FORMAT_COLUMNS = ["header_sr", "header_channels"]
+
+#: Row groups that are read or written at once where all are.
+_GROUPS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -59,27 +45,25 @@ class FrozenInfo:
 
 
 def freeze(
-    tracks: Iterable[Track],
+    tracks: Iterable[Track | Rows],
     path: Path,
     *,
     progress: Callable[[int], None] | None = None,
     place: Callable[[int], str] | None = None,
 ) -> FrozenInfo:
-    """Write `tracks` in their order; equal tracks give equal bytes.
+    """Write `tracks`, one by one or as tables, in their order; equal tracks give equal bytes.
 
-    Memory is one row group and 8 bytes per track. `progress` hears the number of tracks written;
+    Memory is a few row groups and 8 bytes per track. `progress` hears the number of tracks written;
     `place` tells where the track with an index stands in its source. Raises ManifestError for two
     tracks of one id, with both places.
     """
-    hashes = array("Q")
+    hashes = array("q")
     types: dict[str, str] = {}
-    iterator = iter(tracks)
-    with pq.ParquetWriter(path, _SCHEMA, compression="zstd", use_dictionary=["version"]) as writer:
-        while batch := list(islice(iterator, ROW_GROUP)):
-            for track in batch:
-                hashes.append(_hash(track.id))
-                _add_types(types, track)
-            writer.write_table(_to_arrow(batch), row_group_size=ROW_GROUP)
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=["version"]) as writer:
+        for rows in _regrouped(_tables(tracks)):
+            hashes.extend(map(hash, rows.table["id"].to_pylist()))
+            add_types(types, rows.types)
+            writer.write_table(rows.table, row_group_size=ROW_GROUP)
             if progress:
                 progress(len(hashes))
     _refuse_duplicates(hashes, path, place)
@@ -128,7 +112,7 @@ class FrozenManifest:
 
     def __iter__(self) -> Iterator[Track]:
         for group in range(self._file.num_row_groups):
-            yield from _from_arrow(self._read(group))
+            yield from Rows(self._read(range(group, group + 1)), {}).tracks()
 
     def rows(self, start: int, stop: int) -> list[Track]:
         """Tracks `start` up to `stop`, reading only the row groups that hold them."""
@@ -137,69 +121,79 @@ class FrozenManifest:
             return []
         first = int(np.searchsorted(self._starts, start, "right")) - 1
         last = int(np.searchsorted(self._starts, stop, "left"))
-        tables = [self._read(group) for group in range(first, last)]
         offset = int(self._starts[first])
-        return _from_arrow(pa.concat_tables(tables).slice(start - offset, stop - start))
+        return Rows(self._read(range(first, last)), {}).slice(start - offset, stop - start).tracks()
 
     def lengths_s(self) -> NDArray[np.float64]:
         """(n_tracks,) float64: seconds per track as claimed, NaN where nothing is.
 
         The segment's duration, else the header's length, else a field ``duration``, from the offset on.
         """
-        groups = range(self._file.num_row_groups)
-        return np.concatenate([np.zeros(0), *(_lengths(self._read(group, _LENGTH_COLUMNS)) for group in groups)])
+        return np.concatenate([np.zeros(0), *map(lengths_s, self._stretches(LENGTH_COLUMNS))])
 
-    def _read(self, group: int, columns: list[str] | None = None) -> pa.Table:
+    def formats(self) -> set[tuple[int | None, int | None]]:
+        """Rates in Hz and channel counts that the headers claim, in pairs."""
+        pairs: set[tuple[int | None, int | None]] = set()
+        for table in self._stretches(_FORMAT_COLUMNS):
+            found = table.group_by(_FORMAT_COLUMNS).aggregate([])
+            pairs.update(zip(*(found[name].to_pylist() for name in _FORMAT_COLUMNS), strict=True))
+        return pairs
+
+    def _stretches(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Some columns of all rows, several row groups at a time."""
+        n_groups = self._file.num_row_groups
+        for first in range(0, n_groups, _GROUPS_AT_ONCE):
+            yield self._read(range(first, min(first + _GROUPS_AT_ONCE, n_groups)), columns)
+
+    def _read(self, groups: range, columns: list[str] | None = None) -> pa.Table:
         try:
-            return self._file.read_row_group(group, columns=columns)
+            return self._file.read_row_groups(list(groups), columns=columns, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(f"{self._path}: row group {group} is damaged: {error}") from error
+            raise StoreError(f"{self._path}: a row group of {list(groups)} is damaged: {error}") from error
 
 
-def _to_arrow(tracks: Sequence[Track]) -> pa.Table:
-    columns = {item.name: [getattr(track, item.name) for track in tracks] for item in fields(Track)}
-    columns["fields"] = [_JSON.encode(dict(track.fields)) for track in tracks]
-    return pa.table(columns, schema=_SCHEMA)
+def _tables(tracks: Iterable[Track | Rows]) -> Iterator[Rows]:
+    """Tables of whatever comes, tracks that come one by one a row group at a time."""
+    batch: list[Track] = []
+    for item in tracks:
+        if isinstance(item, Track):
+            batch.append(item)
+        if batch and (len(batch) == ROW_GROUP or not isinstance(item, Track)):
+            yield Rows.of(batch)
+            batch = []
+        if isinstance(item, Rows):
+            yield item
+    if batch:
+        yield Rows.of(batch)
 
 
-def _from_arrow(table: pa.Table) -> list[Track]:
-    columns = {name: table[name].to_pylist() for name in _SCHEMA.names}
-    columns["fields"] = [json.loads(text) for text in columns["fields"]]
-    return [Track(*values) for values in zip(*(columns[item.name] for item in fields(Track)), strict=True)]
+def _regrouped(tables: Iterable[Rows]) -> Iterator[Rows]:
+    """The same rows in tables of whole row groups, but for the last."""
+    left: list[Rows] = []
+    n = 0
+    for rows in tables:
+        left.append(rows)
+        n += len(rows)
+        whole = n - n % ROW_GROUP
+        if whole:
+            joined = _joined(left)
+            yield joined.slice(0, whole)
+            left, n = [joined.slice(whole, n - whole)], n - whole
+    if n:
+        yield _joined(left)
 
 
-def _lengths(table: pa.Table) -> NDArray[np.float64]:
-    offset, duration, sr, samples = (
-        table[name].to_numpy().astype(np.float64, copy=True) for name in _LENGTH_COLUMNS[:4]
-    )
-    claimed = samples / np.where(sr > 0, sr, np.nan)
-    unknown = np.flatnonzero(np.isnan(claimed) & np.isnan(duration))
-    texts = table["fields"]
-    for row in unknown:
-        claimed[row] = _claimed_duration(texts[int(row)].as_py())
-    rest = np.maximum(claimed - offset, 0.0)
-    lengths: NDArray[np.float64] = np.where(np.isnan(duration), rest, np.fmin(duration, rest))
-    return lengths
-
-
-def _claimed_duration(text: str) -> float:
-    if '"duration"' not in text:
-        return np.nan
-    try:
-        seconds = float(json.loads(text).get("duration"))
-    except (TypeError, ValueError):
-        return np.nan
-    return seconds if 0 <= seconds < np.inf else np.nan
-
-
-def _hash(track_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(track_id.encode(), digest_size=8).digest(), "little")
+def _joined(rows: Sequence[Rows]) -> Rows:
+    types: dict[str, str] = {}
+    for part in rows:
+        add_types(types, part.types)
+    return Rows(pa.concat_tables(part.table for part in rows), types)
 
 
 def _refuse_duplicates(hashes: array[int], path: Path, place: Callable[[int], str] | None) -> None:
     if not hashes:
         return
-    values = np.frombuffer(hashes, np.uint64)
+    values = np.frombuffer(hashes, np.int64)
     values.sort()
     repeated = set(values[1:][values[1:] == values[:-1]].tolist())
     if not repeated:
@@ -207,7 +201,7 @@ def _refuse_duplicates(hashes: array[int], path: Path, place: Callable[[int], st
     seen: dict[str, int] = {}
     with FrozenManifest(path) as frozen:
         for index, track in enumerate(frozen):
-            if _hash(track.id) not in repeated:
+            if hash(track.id) not in repeated:
                 continue
             if track.id in seen:
                 name = place or (lambda i: f"track {i + 1}")
@@ -216,24 +210,3 @@ def _refuse_duplicates(hashes: array[int], path: Path, place: Callable[[int], st
                     "give each track an id of its own"
                 )
             seen[track.id] = index
-
-
-def _add_types(types: dict[str, str], track: Track) -> None:
-    for name, value in track.fields.items():
-        found = _type_name(value)
-        known = types.get(name, found)
-        if found in {known, ""}:
-            types[name] = known
-        elif known == "":
-            types[name] = found
-        else:
-            types[name] = "float" if {known, found} == {"int", "float"} else "json"
-
-
-def _type_name(value: object) -> str:
-    if value is None:
-        return ""
-    name = type(value).__name__
-    if name == "int" and not -(2**63) <= value < 2**63:  # type: ignore[operator]
-        return "json"
-    return name if name in {"str", "int", "float", "bool"} else "json"

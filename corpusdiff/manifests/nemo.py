@@ -8,6 +8,7 @@ from typing import ClassVar, NoReturn
 
 from corpusdiff.errors import ManifestError
 from corpusdiff.manifests.rows import RowManifest
+from corpusdiff.manifests.transport import open_file
 
 _SHAPE = 'expected one JSON object a line, such as {"audio_filepath": "a.wav", "duration": 1.5, "text": "..."}'
 
@@ -20,7 +21,7 @@ class NemoManifest(RowManifest):
     def rows(self) -> Iterator[tuple[int, dict[str, object]]]:
         """Line number (from 1) and object; blank lines are skipped. Raises ManifestError."""
         decode = json.JSONDecoder(parse_constant=lambda _: None).decode
-        with open(self.source, "rb") as file:
+        with open_file(self.source) as file:
             for line, raw in enumerate(file, 1):
                 try:
                     text = raw.decode("utf-8-sig" if line == 1 else "utf-8").strip()

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import ClassVar
 
 from corpusdiff.errors import ManifestError
-from corpusdiff.manifests.base import Track, check_id, path_below
+from corpusdiff.manifests.base import Track, check_id, path_below, without_query
 
 #: Names of the path column, the first that is there counts.
 PATH_COLUMNS = ("audio_filepath", "path", "file_name", "file", "wav")
@@ -22,8 +22,8 @@ class RowManifest:
     kind: ClassVar[str]
 
     def __init__(self, path: str) -> None:
-        self.source = os.path.abspath(path)
-        self.root = self.base = os.path.dirname(self.source)
+        self.source = path if "://" in path else os.path.abspath(path)
+        self.root = self.base = os.path.dirname(without_query(self.source))
         self.ignored: Counter[str] = Counter()
 
     def rows(self) -> Iterator[tuple[int, dict[str, object]]]:

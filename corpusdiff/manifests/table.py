@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO, Any, ClassVar
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from corpusdiff.errors import ManifestError
+from corpusdiff.manifests.base import without_query
 from corpusdiff.manifests.rows import PATH_COLUMNS, RowManifest
+from corpusdiff.manifests.transport import is_folder, open_file
+
+if TYPE_CHECKING:
+    from corpusdiff.manifests.frozen_rows import Rows  # loads pyarrow, which the other tables have no need of
 
 #: A cell may hold a transcript, not a recording.
 _MAX_CELL = 16 * 2**20
+
+#: Rows of a Parquet file that are turned into tracks at once.
+_BATCH = 65536
 
 
 class CsvManifest(RowManifest):
@@ -25,12 +35,12 @@ class CsvManifest(RowManifest):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._tabs = path.lower().endswith(".tsv")
+        self._tabs = without_query(path).lower().endswith(".tsv")
 
     def rows(self) -> Iterator[tuple[int, dict[str, object]]]:
         """Number of the row's last line (from 1), and the row. Raises ManifestError."""
         csv.field_size_limit(_MAX_CELL)
-        with open(self.source, encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_file(self.source), encoding="utf-8-sig", newline="") as file:
             reader = self._reader(file)
             try:
                 header: list[str] = next(reader, [])
@@ -70,7 +80,7 @@ class CsvManifest(RowManifest):
         if twice:
             raise ManifestError(f"{self.source}:1: the column {', '.join(sorted(twice))} is there twice; rename one")
         clips = os.path.join(self.root, "clips")
-        if {"client_id", "sentence"} <= set(header) and os.path.isdir(clips):
+        if {"client_id", "sentence"} <= set(header) and is_folder(clips):
             self.base = clips  # Common Voice names its files without their folder
 
 
@@ -81,18 +91,58 @@ class ParquetManifest(RowManifest):
 
     def rows(self) -> Iterator[tuple[int, dict[str, object]]]:
         """Row number (from 1) and row. Raises ManifestError."""
+        line = 0
+        for table in self._tables(4096):
+            for row in table.to_pylist():
+                line += 1
+                yield line, _json_row(row)
+
+    def brings_durations(self) -> bool:
+        """Whether there is a column ``duration`` of numbers: then no header is read where a row has one."""
+        import pyarrow.parquet as pq
+        from pyarrow import types
+
+        with self._explained(), open_file(self.source) as source, pq.ParquetFile(source) as file:
+            place = file.schema_arrow.get_field_index("duration")
+            kind = None if place < 0 else file.schema_arrow.field(place).type
+            return kind is not None and (types.is_floating(kind) or types.is_integer(kind))
+
+    def batches(self, limit: int | None = None) -> Iterator[Rows]:
+        """What `tracks` yields, at most the first `limit`, as tables. Raises ManifestError."""
+        from corpusdiff.manifests.bulk import plain_rows
+        from corpusdiff.manifests.frozen_rows import Rows
+
+        line = 0
+        for table in self._tables(_BATCH):
+            batch = table if limit is None else table.slice(0, limit - line)
+            if len(batch) == 0:
+                break
+            rows = plain_rows(batch, self.path_column(dict.fromkeys(batch.column_names), 0), self.root)
+            if rows is None:
+                listed = enumerate(batch.to_pylist(), line + 1)
+                rows = Rows.of([self._track(_json_row(row), number) for number, row in listed])
+            line += len(batch)
+            yield rows
+        if line == 0 and limit != 0:
+            raise ManifestError(f"{self.source}: no rows; a manifest needs at least one track")
+
+    def _tables(self, n: int) -> Iterator[Any]:
+        """The columns that are kept, `n` rows at a time."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        with self._explained(), open_file(self.source) as source, pq.ParquetFile(source) as file:
+            names = [column.name for column in file.schema_arrow if _keeps(column.type)]
+            self.path_column(dict.fromkeys(names), 0)
+            for batch in file.iter_batches(n, columns=names):
+                yield pa.Table.from_batches([batch])
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        import pyarrow as pa
+
         try:
-            with pq.ParquetFile(self.source) as file:
-                names = [column.name for column in file.schema_arrow if _keeps(column.type)]
-                self.path_column(dict.fromkeys(names), 0)
-                line = 0
-                for batch in file.iter_batches(4096, columns=names):
-                    for row in batch.to_pylist():
-                        line += 1
-                        yield line, _json_row(row)
+            yield
         except (pa.ArrowInvalid, OSError) as error:
             raise ManifestError(f"{self.source}: not a Parquet file that can be read ({error})") from error
 

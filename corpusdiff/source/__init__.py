@@ -13,6 +13,7 @@ claims is decoded to its end, and `AudioReader.header_diff` tells the difference
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -141,6 +142,10 @@ def _check_file(path: str) -> None:
         raise TrackError("missing", f"there is no file {path!r}") from error
     except PermissionError as error:
         raise TrackError("missing", f"no permission to read {path!r}") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise TrackError("missing", f"{path!r} is a link to itself") from error
+        raise
     if not stat.S_ISREG(status.st_mode):
         raise TrackError("unsupported", f"{path!r} is not a regular file")
     if status.st_size == 0:
@@ -255,7 +260,10 @@ class AudioReader:
 
     def _beyond(self, position: int) -> Iterator[Audio]:
         """What another decoder finds where the header ends, before the file does."""
-        decoder = AvDecoder(self._path)
+        try:
+            decoder = AvDecoder(self._path)
+        except NoDecoder:
+            return  # what follows is no sound
         self._decoder.close()
         self._decoder = decoder
         before = (self.sr, self._n_source_channels)

@@ -41,17 +41,20 @@ class NoDecoder(Exception):
 class AvDecoder:
     """A file open in FFmpeg's libraries.
 
-    Raises NoDecoder, or TrackError (``unsupported``) for a file without an audio stream.
+    Raises NoDecoder, or TrackError (``unsupported``) for a file without an audio stream. Whatever it does, OSError
+    where the file's bytes cannot be read.
     """
 
     def __init__(self, path: str) -> None:
         self._raw = _Input(path)
         try:
             self._container = av.open(self._raw, "r", options=_OPTIONS)
-        except (av.FFmpegError, ValueError, OSError) as error:
+        except (av.FFmpegError, ValueError) as error:
             self._raw.close()
+            self._raw.check()
             raise NoDecoder(_reason(error)) from error
         try:
+            self._raw.check()
             self._stream = self._audio_stream()
         except BaseException:
             self.close()
@@ -67,7 +70,9 @@ class AvDecoder:
         """Decode the first frame: its rate and channels are the true ones. Raises TrackError."""
         try:
             first = next(self._frames, None)
+            self._raw.check()
         except (av.FFmpegError, ValueError) as error:
+            self._raw.check()
             raise TrackError("decode", f"{decoded_of(0, self.n_claimed)}, then: {_reason(error)}") from error
         if first is not None:
             self.sr, self.n_channels = _shape(first)
@@ -113,6 +118,8 @@ class AvDecoder:
             kinds = ", ".join(sorted({stream.type for stream in streams}))
             raise TrackError("unsupported", f"no audio stream, only {kinds}" if kinds else "no stream of any kind")
         stream: Any = streams.best("audio") or streams.audio[0]
+        if stream.codec_context is None:
+            raise TrackError("unsupported", "its audio is of a kind that no decoder here knows")
         stream.codec_context.thread_count = 1
         return stream
 
@@ -127,7 +134,9 @@ class AvDecoder:
                 x = _to_float(frame)
                 position += x.shape[1]
                 yield x
+            self._raw.check()
         except (av.FFmpegError, ValueError) as error:
+            self._raw.check()
             told = decoded_of(position, self.n_claimed)
             raise TrackError("decode", f"{told}, then: {_reason(error)}") from error
 
@@ -147,9 +156,23 @@ class _Input:
 
     def __init__(self, path: str) -> None:
         self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 (closed by `close`)
-        self.read = self._file.read
+        self._path = path
+        self._trouble: OSError | None = None
         self.tell = self._file.tell
         self.close = self._file.close
+
+    def read(self, size: int) -> bytes | None:
+        """As usual, but nothing where the disk fails: the library would drop the exception, or take it for damage."""
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            self._trouble = error
+            return b""
+
+    def check(self) -> None:
+        """Raise the OSError that `read` has met, if any."""
+        if self._trouble is not None:
+            raise OSError(self._trouble.errno, self._trouble.strerror, self._path)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """As usual, but -1 instead of an exception, which the library could only print."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import soundfile as sf
@@ -28,6 +29,12 @@ _NOTHING = 4096
 
 #: What writers that cannot go back leave in 32-bit size fields is within this of 2**31 or 2**32.
 _NEAR = 2**16
+
+#: libsndfile's error code for a failed read or seek, SF_ERR_SYSTEM.
+_SYSTEM = 2
+
+#: Size of the reads by which a disk is tried.
+_REREAD_BYTES = 1 << 20
 
 _SHORTENED = re.compile(r"^\s*(data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
@@ -67,16 +74,19 @@ class SndfileDecoder:
     `unfinished` is set at the end when the file goes on after what libsndfile gave: the header claimed
     less than there is, or so much more that libsndfile stumbled over the end.
 
-    Opening and the first block may raise NotSndfile; an absurd header raises TrackError.
+    Opening and the first block may raise NotSndfile; an absurd header raises TrackError. Whatever it does, OSError
+    where the file's bytes cannot be read.
     """
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._n_bytes = os.fstat(self._fd).st_size
         try:
             self._file = _Sequential(self._fd, closefd=False)
         except (sf.LibsndfileError, ValueError) as error:
             os.close(self._fd)
+            _check_disk(path, error)
             raise NotSndfile(str(error)) from error
         self.name = f"soundfile {self._file.format}/{self._file.subtype}"
         self.sr = int(self._file.samplerate)
@@ -105,6 +115,7 @@ class SndfileDecoder:
                     yield x[:, max(0, start - position) :]
                 position += x.shape[1]
         except sf.LibsndfileError as error:
+            _check_disk(self._path, error)
             message = f"{decoded_of(position, self.n_claimed)}, then: {_reason(error)}"
             if position == 0:
                 raise NotSndfile(message, knows=True) from error
@@ -142,6 +153,7 @@ class SndfileDecoder:
         try:
             return int(self._file.seek(target))
         except sf.LibsndfileError as error:
+            _check_disk(self._path, error)
             raise TrackError("decode", f"sample {target} cannot be reached: {_reason(error)}") from error
 
     def _unread(self) -> int:
@@ -175,6 +187,18 @@ class SndfileDecoder:
         last = tail.rfind(b"OggS")
         began = {_serial(head, match.start()) for match in re.finditer(b"OggS", head)}
         return 0 <= last <= len(tail) - 27 and _serial(tail, last) not in began
+
+
+def _check_disk(path: str, error: Exception) -> None:
+    """Raise OSError where the disk failed. Else a damaged file had libsndfile seek to where there is nothing."""
+    if not isinstance(error, sf.LibsndfileError) or error.code != _SYSTEM:
+        return
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            while file.read(_REREAD_BYTES):
+                pass
+    except OSError as trouble:
+        raise OSError(trouble.errno, trouble.strerror, path) from error
 
 
 def _reason(error: sf.LibsndfileError) -> str:

@@ -122,7 +122,8 @@ def tune(request: TuneRequest, notify: Notify) -> Tuned:
     _check_reference(request, job, objective, sample)
     stop = StopFlag()
     with tempfile.TemporaryDirectory(prefix="corpusdiff-tune-", dir=request.spool) as folder:
-        must_reach = (sample.root, *([folder] if objective.needs_files else []))
+        source = f"{sample.root}/" if "://" in sample.root else sample.root
+        must_reach = (source, *([folder] if objective.needs_files else []))
         where = connect(
             request.cluster, run_trial,
             replace(request.cluster_options, must_reach=must_reach), notify,

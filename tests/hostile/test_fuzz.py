@@ -13,8 +13,8 @@ pytest.importorskip("atheris")
 
 #: As in hostile.fuzz, which is not to be imported here: it instruments what it loads.
 TARGETS = (
-    "csv", "tsv", "nemo", "lhotse", "kaldi", "parquet", "job", "set", "expression", "record", "metadata", "chunks", "pipe",
-    "hosts", "control",
+    "csv", "tsv", "nemo", "lhotse", "kaldi", "parquet", "job", "set", "expression", "record", "metadata", "chunks",
+    "pipe", "hosts", "control",
 )  # fmt: skip
 
 
