@@ -12,7 +12,7 @@ from corpusdiff.errors import UsageError
 from corpusdiff.isolate import close_children
 from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job
-from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests import USUAL, Reading, open_manifest
 from corpusdiff.manifests.base import Manifest
 from corpusdiff.manifests.frozen import freeze
 from corpusdiff.plan import Plan
@@ -27,10 +27,10 @@ from corpusdiff.store.generations import read_plans
 from corpusdiff.store.objects import Objects, open_objects
 
 
-def describe_plan(source: str, job_name: str, sets: Sequence[str]) -> dict[str, Any]:
+def describe_plan(source: str, job_name: str, sets: Sequence[str], reading: Reading = USUAL) -> dict[str, Any]:
     """What a run over `source` would do. Raises CorpusdiffError."""
     job = load_job(job_name, sets)
-    manifest = open_manifest(source)
+    manifest = open_manifest(source, reading, [job.source.reference_field])
     with tempfile.TemporaryDirectory() as folder:
         frozen = Path(folder) / "manifest.parquet"
         tracks = probed(manifest, listed(manifest), RunOptions(), min(8, os.cpu_count() or 1))

@@ -79,7 +79,7 @@ def run(
 def execute(request: RunRequest) -> int:
     """Carry out a run; its exit code. Raises CorpusdiffError."""
     job = load_job(request.job, request.sets)
-    manifest = open_manifest(request.source)
+    manifest = open_manifest(request.source, request.reading, [job.source.reference_field])
     was_there = is_url(request.out) or Path(request.out).exists()
     objects = open_objects(request.out, may_overwrite=request.store_overwrites)
     if request.mode == "fresh" and objects.size(plan_key(0)) is not None:

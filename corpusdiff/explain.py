@@ -18,7 +18,7 @@ from corpusdiff.fetch import Fetcher
 from corpusdiff.isolate import ChildDied, Stalled, close_children, own_child
 from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job
-from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests import USUAL, Reading, open_manifest
 from corpusdiff.manifests.base import Manifest, Track
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
 from corpusdiff.prepare import check_rules, listed
@@ -28,14 +28,14 @@ from corpusdiff.shards import RunOptions
 _SEED = 7
 
 
-def explain(source: str, job_name: str, sets: Sequence[str], n_sample: int) -> dict[str, Any]:
+def explain(source: str, job_name: str, sets: Sequence[str], n_sample: int, reading: Reading = USUAL) -> dict[str, Any]:
     """How the tracks of a sample fall to the rules of a job, and what that says of all. Raises CorpusdiffError.
 
     Returns ``tracks`` of the source, ``sample`` taken of it, ``failed`` of these by reason, and per rule its condition,
     its ``share`` of the sample, about how many ``tracks`` of the source it would take, and an ``example``.
     """
     job = load_job(job_name, sets)
-    manifest = open_manifest(source)
+    manifest = open_manifest(source, reading, [job.source.reference_field])
     with tempfile.TemporaryDirectory() as folder:
         frozen = Path(folder) / "manifest.parquet"
         info = freeze(listed(manifest), frozen, place=manifest.place)

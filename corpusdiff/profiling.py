@@ -24,7 +24,7 @@ from corpusdiff.errors import CorpusdiffError, TrackError, UsageError
 from corpusdiff.fetch import Fetcher
 from corpusdiff.isolate import TRIES, ChildDied, Stalled, close_children, own_child
 from corpusdiff.job import Job
-from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests import USUAL, Reading, open_manifest
 from corpusdiff.manifests.base import Track
 from corpusdiff.runner import Notify
 from corpusdiff.shards import RunOptions
@@ -66,7 +66,9 @@ class Profile:
     failed: int
 
 
-def profile_source(source: str, notify: Notify, workers: int | None = None, limit: int | None = None) -> Profile:
+def profile_source(
+    source: str, notify: Notify, workers: int | None = None, limit: int | None = None, reading: Reading = USUAL
+) -> Profile:
     """Measure every track of a source, each in a child process. The order in which they end changes nothing.
 
     Parameters
@@ -75,12 +77,13 @@ def profile_source(source: str, notify: Notify, workers: int | None = None, limi
     notify : takes a line for each track that cannot be measured
     workers : child processes; None for one per core
     limit : take the first so many tracks only
+    reading : how to read the source, see `corpusdiff.manifests.Reading`
 
     Raises
     ------
     CorpusdiffError : no such source, or nothing of it can be measured
     """
-    manifest = open_manifest(source)
+    manifest = open_manifest(source, reading)
     job = Job("profile").to_dict()
     totals = Totals()
     failed = 0

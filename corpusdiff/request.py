@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from corpusdiff.cluster import check_spec
 from corpusdiff.cluster_options import NO_OPTIONS, ClusterOptions
 from corpusdiff.errors import UsageError
+from corpusdiff.manifests import USUAL, Reading
 from corpusdiff.shards import STALL_S, RunOptions
 
 #: Longest time that an option may give, in seconds: eleven days.
@@ -35,7 +36,7 @@ class RunRequest:
     as_json : events as JSON lines on standard output
     metrics : ``PORT`` or ``HOST:PORT`` where Prometheus finds this run's numbers; None for nowhere
     store_overwrites : take an OUT that cannot refuse to overwrite
-    allow_roots : further folders in which a manifest's files may lie
+    reading : how to read the source, see `corpusdiff.manifests.Reading`
 
     Raises UsageError for lengths of time that are none.
     """
@@ -57,7 +58,7 @@ class RunRequest:
     as_json: bool = False
     metrics: str | None = None
     store_overwrites: bool = False
-    allow_roots: Sequence[str] = ()
+    reading: Reading = USUAL
 
     def __post_init__(self) -> None:
         for option, seconds in (("--shard-s", self.shard_s), ("--stall", self.stall_s)):

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpusdiff.errors import UsageError
-from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests import USUAL, Reading, open_manifest
 from corpusdiff.manifests.base import Track, absolute_path
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
 from corpusdiff.probing import probe_many
@@ -67,7 +67,7 @@ def write_table(
         {"table": _write_aligned, "csv": _write_csv, "json": _write_json}[form](rows, file)
 
 
-def write_manifest(source: str, path: str) -> str:
+def write_manifest(source: str, path: str, reading: Reading = USUAL) -> str:
     """Write what a source holds as a manifest; returns what to tell the user.
 
     The form follows the name: ``.jsonl``/``.json`` NeMo, ``.csv``, ``.tsv`` or ``.parquet``. Durations are what
@@ -76,7 +76,7 @@ def write_manifest(source: str, path: str) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in _MANIFEST_WRITERS:
         raise UsageError(f"{path}: expected a name that ends in {', '.join(_MANIFEST_WRITERS)}")
-    manifest = open_manifest(source)
+    manifest = open_manifest(source, reading)
     with tempfile.TemporaryDirectory() as folder:
         frozen = Path(folder) / "manifest.parquet"
 

@@ -259,7 +259,7 @@ def test_tables_and_manifests(tones, tmp_path):
     """scan writes a manifest that gives the same audio; table writes every form."""
     run("scan", tones, tmp_path / "tones.jsonl")
     run("run", tones, tmp_path / "one", "--cluster", "none")
-    run("run", tmp_path / "tones.jsonl", tmp_path / "two", "--cluster", "none")
+    run("run", tmp_path / "tones.jsonl", tmp_path / "two", "--cluster", "none", "--allow-root", tones)
     one, two = corpusdiff.open(str(tmp_path / "one")), corpusdiff.open(str(tmp_path / "two"))
     assert all(np.array_equal(two.by_id(item.id).audio, item.audio) for item in one)
     for form, name in [("csv", "t.csv"), ("json", "t.jsonl"), ("parquet", "t.parquet"), ("table", "t.txt")]:

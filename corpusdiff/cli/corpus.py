@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from corpusdiff.cli.group import main
-from corpusdiff.cli.options import as_json, cluster_options, job_options
+from corpusdiff.cli.options import as_json, cluster_options, job_options, reading_options
+from corpusdiff.manifests import Reading
 from corpusdiff.shards import STALL_S
 
 
@@ -36,8 +37,7 @@ from corpusdiff.shards import STALL_S
 @click.option(
     "--store-overwrites", is_flag=True, help="Take an OUT that cannot refuse to overwrite; one run at a time."
 )
-@click.option("--allow-root", "allow_roots", multiple=True, metavar="DIR",
-              help="Further folder in which a manifest's files may lie.")  # fmt: skip
+@reading_options
 @as_json
 def run(source: str, out: str, **options: Any) -> None:
     """Process SOURCE (folder, glob, file or manifest) into the corpus OUT.
@@ -60,8 +60,11 @@ def run(source: str, out: str, **options: Any) -> None:
 @job_options
 @click.option("--explain", "n_sample", type=click.IntRange(1), is_flag=False, flag_value=200, metavar="[N]",
               help="Measure a sample of N tracks [200], and say how many each rule of the job would take.")  # fmt: skip
+@reading_options
 @as_json
-def plan(source: str, job: str, sets: tuple[str, ...], n_sample: int | None, as_json: bool) -> None:
+def plan(
+    source: str, job: str, sets: tuple[str, ...], n_sample: int | None, reading: Reading, *, as_json: bool
+) -> None:
     """Say what a run over SOURCE would do, and do nothing.
 
     \b
@@ -72,8 +75,8 @@ def plan(source: str, job: str, sets: tuple[str, ...], n_sample: int | None, as_
     from corpusdiff.describe import describe_plan
     from corpusdiff.explain import explain, explanation_lines
 
-    found = describe_plan(source, job, sets)
-    explanation = explain(source, job, sets, n_sample) if n_sample else None
+    found = describe_plan(source, job, sets, reading)
+    explanation = explain(source, job, sets, n_sample, reading) if n_sample else None
     if as_json:
         click.echo(json.dumps(found | ({"explain": explanation} if explanation else {})))
         return
@@ -178,7 +181,8 @@ def report(out: str, output: str | None, n_samples: int) -> None:
 @main.command()
 @click.argument("source")
 @click.argument("manifest", type=click.Path(dir_okay=False))
-def scan(source: str, manifest: str) -> None:
+@reading_options
+def scan(source: str, manifest: str, reading: Reading) -> None:
     """Write what SOURCE holds as a manifest (.jsonl in NeMo's form, .csv, .tsv or .parquet).
 
     \b
@@ -187,4 +191,4 @@ def scan(source: str, manifest: str) -> None:
     """
     from corpusdiff.tables import write_manifest
 
-    click.echo(write_manifest(source, manifest))
+    click.echo(write_manifest(source, manifest, reading))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
 
 from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.manifests import FORMATS, Reading
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +50,20 @@ def cluster_options(command: F) -> F:
     for option in reversed(_CLUSTER_OPTIONS):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[return-value]  # a command with more options is one still
+
+
+def reading_options(command: F) -> F:
+    """How to read SOURCE; the command gets one ``reading``."""
+
+    @wraps(command)
+    def gathered(*args: Any, allow_roots: Sequence[str], source_format: str | None, **options: Any) -> Any:
+        return command(*args, reading=Reading(allow_roots, source_format), **options)
+
+    roots = click.option("--allow-root", "allow_roots", multiple=True, metavar="DIR|URL",
+                         help="Folder outside of a manifest's own in which its files may lie.")  # fmt: skip
+    form = click.option("--source-format", type=click.Choice(FORMATS), metavar="FORMAT",
+                        help=f"What SOURCE is, where name and content do not say: {', '.join(FORMATS)}.")  # fmt: skip
+    return roots(form(gathered))  # type: ignore[return-value]  # a command with more options is one still
 
 
 _CLUSTER_OPTIONS = (

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from corpusdiff.cli.group import main
-from corpusdiff.cli.options import as_json, cluster_options, job_options
+from corpusdiff.cli.options import as_json, cluster_options, job_options, reading_options
+from corpusdiff.manifests import Reading
 
 
 def _say(line: str) -> None:
@@ -20,8 +21,9 @@ def _say(line: str) -> None:
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option("--workers", type=click.IntRange(1), help="Processes that decode  [default: the cores of this machine].")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take the first N tracks only.")
+@reading_options
 @as_json
-def profile(source: str, out: str, workers: int | None, limit: int | None, *, as_json: bool) -> None:
+def profile(source: str, out: str, workers: int | None, limit: int | None, reading: Reading, *, as_json: bool) -> None:
     """Measure the long-term spectrum and the level of SOURCE, a recording or a corpus, into the JSON file OUT.
 
     Every track counts the same, however long or loud. `timbre` takes the file as its profile, `apply --causal` and
@@ -35,7 +37,7 @@ def profile(source: str, out: str, workers: int | None, limit: int | None, *, as
     from corpusdiff.profiles import write_profile
     from corpusdiff.profiling import profile_source
 
-    found = profile_source(source, _say, workers, limit)
+    found = profile_source(source, _say, workers, limit, reading)
     write_profile(out, found.measured, found.tracks, found.seconds)
     numbers = {name: value for name, value in found.measured.to_dict().items() if not isinstance(value, list)}
     summary = {"tracks": found.tracks, "failed": found.failed, "hours": round(found.seconds / 3600, 3), **numbers}
@@ -67,6 +69,7 @@ def profile(source: str, out: str, workers: int | None, limit: int | None, *, as
 @click.option("--command", metavar="CMD", help="Prints a word error rate for the WAV files in {dir}.")
 @click.option("--shell", is_flag=True, help="Run the command by the shell.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Page with the objective over each parameter.")
+@reading_options
 @as_json
 def tune(source: str, plot: str | None, *, as_json: bool, **options: Any) -> None:
     """Search the coefficients of a job on a sample of SOURCE.

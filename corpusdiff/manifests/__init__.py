@@ -3,45 +3,126 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from corpusdiff.errors import ManifestError
 from corpusdiff.manifests.base import Manifest, without_query
 from corpusdiff.manifests.folder import FileManifest, FolderManifest, GlobManifest
 from corpusdiff.manifests.globs import is_glob
+from corpusdiff.manifests.kaldi import KaldiManifest
+from corpusdiff.manifests.lhotse import LhotseManifest, is_lhotse_file
+from corpusdiff.manifests.listing import ListManifest
 from corpusdiff.manifests.media import extension
 from corpusdiff.manifests.nemo import NemoManifest
 from corpusdiff.manifests.remote import is_url_glob, open_remote
+from corpusdiff.manifests.rows import RowManifest
 from corpusdiff.manifests.table import CsvManifest, ParquetManifest
 
-_READERS = {
+_READERS: dict[str, Callable[[str], Manifest]] = {
     ".jsonl": NemoManifest,
     ".json": NemoManifest,
     ".csv": CsvManifest,
     ".tsv": CsvManifest,
     ".parquet": ParquetManifest,
+    ".txt": ListManifest,
 }
-_SOURCES = "a folder, a glob, an audio file, or a .jsonl, .json, .csv, .tsv or .parquet manifest"
+_SOURCES = (
+    "a folder (of audio, Kaldi's, or with a metadata file), a glob, an audio file, or a .jsonl, .jsonl.gz, .json, "
+    ".csv, .tsv, .parquet or .txt manifest"
+)
+
+#: Hugging Face's names of an audiofolder's manifest.
+_METADATA = ("metadata.parquet", "metadata.jsonl", "metadata.csv")
+
+#: Names of the forms that can be asked for; the usual way is to look at the content.
+FORMATS = ("folder", "file", "kaldi", "lhotse", "nemo", "csv", "tsv", "parquet", "list")
 
 
-def open_manifest(source: str) -> Manifest:
-    """The manifest behind the path or URL that the user named. Nothing is read yet.
+@dataclass(frozen=True)
+class Reading:
+    """How to read a source.
+
+    Parameters
+    ----------
+    allow_roots : folders and URLs in which files may lie that a manifest names, beside its own folder
+    source_format : one of `FORMATS`; None to find out
+    """
+
+    allow_roots: Sequence[str] = ()
+    source_format: str | None = None
+
+
+#: As most sources are read.
+USUAL = Reading()
+
+
+def open_manifest(source: str, reading: Reading = USUAL, file_fields: Sequence[str | None] = ()) -> Manifest:
+    """The manifest behind the path or URL that the user named.
+
+    Parameters
+    ----------
+    source : folder, glob, file or manifest
+    reading : how
+    file_fields : fields of a manifest that name files too; None is none
 
     Raises ManifestError when there is no such source or it is none that can be read.
     """
     source = os.fspath(source)
+    manifest = _open(source) if reading.source_format is None else _open_as(source, reading.source_format)
+    if isinstance(manifest, RowManifest):
+        roots = reading.allow_roots
+        manifest.allow = tuple(root if "://" in root else os.path.abspath(root) for root in roots)
+        manifest.file_fields = tuple(name for name in file_fields if name)
+    return manifest
+
+
+def _open_as(source: str, form: str) -> Manifest:
+    readers: dict[str, Callable[[str], Manifest]] = {
+        "folder": FolderManifest, "file": FileManifest, "kaldi": KaldiManifest, "lhotse": LhotseManifest,
+        "nemo": NemoManifest, "csv": CsvManifest, "tsv": CsvManifest, "parquet": ParquetManifest, "list": ListManifest,
+    }  # fmt: skip
+    if form not in readers:
+        raise ManifestError(f"--source-format {form}: expected one of {', '.join(FORMATS)}")
+    if "://" not in source and not os.path.exists(source):
+        raise ManifestError(f"{source}: there is no such file or folder")
+    return readers[form](source)
+
+
+def _open(source: str) -> Manifest:
     if "://" in source:
         reader = None if is_url_glob(source) else _READERS.get(extension(without_query(source)))
         return reader(source) if reader else open_remote(source)
     if os.path.isdir(source):
-        return FolderManifest(source)
+        return _open_folder(source)
     if not os.path.exists(source):
         if is_glob(source):
             return GlobManifest(source)
         raise ManifestError(f"{source}: there is no such file or folder; expected {_SOURCES}")
     if not os.path.isfile(source):
         raise ManifestError(f"{source}: not a regular file; expected {_SOURCES}")
+    return _open_file(source)
+
+
+def _open_file(source: str) -> Manifest:
+    """A manifest where name or content say so, else one recording."""
     name = source.lower()
-    if name.endswith((".gz", ".txt", ".scp", ".tar", ".zip")):
+    if os.path.basename(name) == "wav.scp":
+        return KaldiManifest(os.path.dirname(os.path.abspath(source)))
+    if name.endswith((".jsonl", ".jsonl.gz")) and is_lhotse_file(source):
+        return LhotseManifest(source)
+    if name.endswith((".gz", ".scp", ".tar", ".zip")):
         raise ManifestError(f"{source}: this kind of source cannot be read; expected {_SOURCES}")
     reader = _READERS.get(os.path.splitext(name)[1])
     return reader(source) if reader else FileManifest(source)
+
+
+def _open_folder(folder: str) -> Manifest:
+    """A folder of recordings, unless a manifest in it says what it is."""
+    if os.path.isfile(os.path.join(folder, "wav.scp")):
+        return KaldiManifest(folder)
+    for name in _METADATA:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            return _READERS[extension(name)](path)
+    return FolderManifest(folder)

@@ -170,18 +170,26 @@ def _url_below(path: str, root: str, base: str) -> str:
 
 
 def check_id(track_id: str, place: str) -> str:
-    """The id itself. Raises ManifestError for an empty one, or one that cannot be printed on one line."""
-    if track_id.isprintable() and track_id:
-        return track_id
+    """The id itself. Raises ManifestError for an empty one, one too long, or one that does not read as it is."""
     if not track_id:
         raise ManifestError(f"{place}: empty id; give every track an id, or leave the column out")
-    bad = next((c for c in track_id if unicodedata.category(c) in _UNFIT), None)
+    if len(track_id) > LONGEST_ID:
+        raise ManifestError(f"{place}: an id of {len(track_id)} characters; give at most {LONGEST_ID}")
+    if track_id.isprintable():
+        return track_id
+    bad = next((c for c in track_id if c in _TURNING or unicodedata.category(c) in _UNFIT), None)
     if bad is None:
         return track_id
     shown = ascii(track_id)[1:-1]
     what = "is not UTF-8" if unicodedata.category(bad) == "Cs" else f"holds the control character {bad!a}"
     raise ManifestError(f'{place}: the name "{shown}" {what}; rename it')
 
+
+#: What turns the direction of writing: a name with it reads otherwise than it is.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+#: Longest id, in characters: it becomes the name of a file.
+LONGEST_ID = 1024
 
 #: Unicode categories that no id may hold: controls, surrogates, line and paragraph separators.
 _UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
+from corpusdiff.manifests.base import LONGEST_ID
 from corpusdiff.manifests.frozen_rows import SCHEMA, Rows
 from corpusdiff.manifests.remote import with_file_states
 
@@ -183,7 +184,8 @@ def _ids(given: pa.Array | None, path: pa.Array, segment: list[str] | None, chan
             made = pc.binary_join_element_wise(made, pa.array(segment), "")
         if channel is not None:
             made = pc.binary_join_element_wise(made, channel.cast(pa.string()), "#")
-    if not all(map(str.isprintable, made.to_pylist())):
+    longest = pc.max(pc.utf8_length(made)).as_py() or 0
+    if longest > LONGEST_ID or not all(map(str.isprintable, made.to_pylist())):
         raise _UnusualError
     return made
 

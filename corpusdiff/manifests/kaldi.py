@@ -20,8 +20,8 @@ class KaldiManifest(RowManifest):
     """A folder with a ``wav.scp``.
 
     Its files are sorted as the C locale does, as Kaldi itself wants them, and are read side by side; of ``wav.scp``
-    beside ``segments`` one line for each recording is in memory. Paths are relative to the folder, or, where there is no
-    such file, to the present one, as Kaldi's recipes have it. Lines that are commands for a shell are refused.
+    beside ``segments`` one line for each recording is in memory. Paths are relative to the folder, or, where there is
+    no such file, to the present one, as Kaldi's recipes have it. Lines that are commands for a shell are refused.
     """
 
     kind: ClassVar[str] = "kaldi"

@@ -118,13 +118,22 @@ class ParquetManifest(RowManifest):
             if len(batch) == 0:
                 break
             rows = plain_rows(batch, self.path_column(dict.fromkeys(batch.column_names), 0), self.root)
-            if rows is None:
+            if rows is None or self.file_fields or not self._all_allowed(rows.table["path"]):
                 listed = enumerate(batch.to_pylist(), line + 1)
                 rows = Rows.of([self._track(_json_row(row), number) for number, row in listed])
             line += len(batch)
             yield rows
         if line == 0 and limit != 0:
             raise ManifestError(f"{self.source}: no rows; a manifest needs at least one track")
+
+    def _all_allowed(self, paths: Any) -> bool:
+        """Whether none of these paths has to be refused; which one, the rows find out."""
+        import pyarrow.compute as pc
+
+        inside = pc.invert(pc.or_(pc.starts_with(paths, "/"), pc.match_substring(paths, "://")))
+        for root in (self.root, *self.allow):
+            inside = pc.or_(inside, pc.starts_with(paths, f"{root.rstrip('/')}/"))
+        return bool(pc.all(inside).as_py())
 
     def _tables(self, n: int) -> Iterator[Any]:
         """The columns that are kept, `n` rows at a time."""

@@ -40,6 +40,9 @@ BLOCK = 1 << 16
 #: Samples of all channels together that a block may hold.
 _MAX_BLOCK = 1 << 20
 
+#: No sample of sound is larger, though its full scale be that of 32 bit integers; squares still have room.
+_MOST_SAMPLE = 2.0**32
+
 #: Samples that a byte of a file can stand for (coded silence reaches hundreds); claims beyond are made up.
 _MOST_PER_BYTE = 4096
 
@@ -277,8 +280,9 @@ class AudioReader:
         yield from decoder.blocks(position, self._size)
 
     def _check_finite(self, x: Audio) -> None:
-        if not self._decoder.is_float or np.isfinite(x).all():
+        if not self._decoder.is_float or not x.size or max(x.max(), -x.min()) <= _MOST_SAMPLE:  # never so for a NaN
             return
-        channel, sample = np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape)
+        channel, sample = np.unravel_index(int(np.argmin(np.abs(x) <= _MOST_SAMPLE)), x.shape)
         value = x[channel, sample]
-        raise TrackError("decode", f"sample {self.n_decoded + int(sample)} of channel {channel} is {value}, no number")
+        what = "beyond all sound" if np.isfinite(value) else "no number"
+        raise TrackError("decode", f"sample {self.n_decoded + int(sample)} of channel {channel} is {value:g}, {what}")

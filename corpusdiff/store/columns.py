@@ -76,18 +76,22 @@ class Column:
             attributes={},
         )
 
-    def value(self, row: Mapping[str, Any]) -> Any:
-        """What a record's row puts into the column."""
+    def values(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """What records' rows put into the column."""
+        name = self.source
         if self.kind == "metric":
-            found = row["metrics"].get(self.source)
-            return np.nan if found is None else found
+            found = [row["metrics"].get(name) for row in rows]
+            return [np.nan if value is None else value for value in found]
         if self.kind == "text":
-            return row["texts"].get(self.source) or ""
+            return [row["texts"].get(name) or "" for row in rows]
         if self.kind == "field":
-            return _field_value(row["fields"].get(self.source), self.type)
+            return [_field_value(row["fields"].get(name), self.type) for row in rows]
         if self.kind == "output":
-            return _output_value(row, *self.source.split("/"))
-        return row[self.source] or _FILL[self.dtype] if self.dtype == "string" else row[self.source]
+            output, key = name.split("/")
+            return [_output_value(row["outputs"], output, key) for row in rows]
+        if self.dtype == "string":
+            return [row[name] or "" for row in rows]
+        return [row[name] for row in rows]
 
 
 def encode_column(values: Sequence[Any], dtype: str) -> bytes:
@@ -144,8 +148,8 @@ def _field_value(value: Any, kind: str) -> Any:
 _NO_OUTPUT: dict[str, Any] = {"array": "", "row": -1, "offset": -1, "size": 0, "delay": 0}
 
 
-def _output_value(row: Mapping[str, Any], output: str, key: str) -> Any:
-    for found in row["outputs"]:
+def _output_value(outputs: Sequence[Mapping[str, Any]], output: str, key: str) -> Any:
+    for found in outputs:
         if found["name"] == output:
             return found[key]
     return _NO_OUTPUT[key]

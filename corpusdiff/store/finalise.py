@@ -6,8 +6,9 @@ stand in the order of generation, shard and record, less those that a later gene
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from corpusdiff.errors import StoreError
@@ -48,14 +49,14 @@ class TableTask:
     Parameters
     ----------
     out : the corpus
-    n_generations : of the corpus
+    plans : digests of the plans of all generations
     index : of the chunk
     columns : to write
     stretches : where its rows come from, in order
     """
 
     out: str
-    n_generations: int
+    plans: tuple[str, ...]
     index: int
     columns: tuple[Column, ...]
     stretches: tuple[Stretch, ...]
@@ -153,7 +154,8 @@ def plan_tables(
     n_rows = sum(shard.header.n_rows for shard in counts)
     schema = Schema(tuple(plan.job_digest for plan in plans), n_rows, columns)
     chunks = _stretches((shard.generation, shard.shard, shard.header.n_rows) for shard in counts)
-    tasks = [TableTask(out, len(plans), index, columns, chunk) for index, chunk in enumerate(chunks)]
+    digests = tuple(plan.digest for plan in plans)
+    tasks = [TableTask(out, digests, index, columns, chunk) for index, chunk in enumerate(chunks)]
     return schema, tasks
 
 
@@ -169,9 +171,9 @@ def write_table_chunk(task: TableTask) -> int:
 def table_chunk(objects: Objects, task: TableTask) -> dict[str, bytes]:
     """The bytes of one chunk of every column, by key."""
     values: list[list[Any]] = [[] for _ in task.columns]
-    for row in _rows(objects, task):
+    for rows in _rows(objects, task):
         for column, into in zip(task.columns, values, strict=True):
-            into.append(column.value(row))
+            into.extend(column.values(rows))
     return {
         column.chunk_key(task.index): encode_column(into, column.dtype)
         for column, into in zip(task.columns, values, strict=True)
@@ -204,15 +206,23 @@ def _stretches(counts: Iterable[tuple[int, int, int]]) -> list[tuple[Stretch, ..
     return [tuple(chunk) for chunk in chunks]
 
 
-def _rows(objects: Objects, task: TableTask) -> Iterator[Any]:
-    plans = [read_plan(objects, generation) for generation in range(task.n_generations)]
-    superseded: dict[int, Superseded | None] = {}
+def _rows(objects: Objects, task: TableTask) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows of each stretch."""
     for stretch in task.stretches:
         generation = stretch.generation
-        if generation not in superseded:
-            superseded[generation] = superseded_in(objects, plans, generation)
-        record = read_record(objects, plans[generation], stretch.shard)
-        yield from surviving_rows(record, superseded[generation])[stretch.first : stretch.stop]
+        plan, superseded = _known(task.out, task.plans, generation)
+        record = read_record(objects, plan, stretch.shard)
+        yield surviving_rows(record, superseded)[stretch.first : stretch.stop]
+
+
+@lru_cache(maxsize=4)
+def _known(out: str, digests: tuple[str, ...], generation: int) -> tuple[Plan, Superseded | None]:
+    """The plan of a generation, and what later ones replace of it: read once for all chunks."""
+    objects = open_objects(out, write=False)
+    plans = [read_plan(objects, number) for number in range(len(digests))]
+    if tuple(plan.digest for plan in plans) != digests:
+        raise StoreError(f"{out}: it was planned again meanwhile: give the command again")
+    return plans[generation], superseded_in(objects, plans, generation)
 
 
 def _up_to_date(objects: Objects, schema: Schema) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from corpusdiff.describe import nothing_in
 from corpusdiff.errors import UsageError
 from corpusdiff.job import Job
-from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests import USUAL, Reading, open_manifest
 from corpusdiff.manifests.base import Track
 from corpusdiff.manifests.frozen import FrozenManifest, freeze
 from corpusdiff.prepare import check_rules, listed
@@ -39,7 +39,9 @@ class Sample:
     checked: tuple[Track, ...]
 
 
-def take_sample(source: str, job: Job, n_tracks: int, seed: int, most_s: float | None = None) -> Sample:
+def take_sample(
+    source: str, job: Job, n_tracks: int, seed: int, most_s: float | None = None, reading: Reading = USUAL
+) -> Sample:
     """Tracks of a source at random; the same seed gives the same ones. Raises UsageError.
 
     Parameters
@@ -49,8 +51,9 @@ def take_sample(source: str, job: Job, n_tracks: int, seed: int, most_s: float |
     n_tracks : of the sample
     seed : of the choice
     most_s : of a longer track only the beginning is taken
+    reading : how to read the source, see `corpusdiff.manifests.Reading`
     """
-    manifest = open_manifest(source)
+    manifest = open_manifest(source, reading, [job.source.reference_field])
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         frozen = Path(folder) / "manifest.parquet"

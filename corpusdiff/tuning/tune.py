@@ -15,6 +15,7 @@ from corpusdiff.errors import Interrupted, JobError, UsageError
 from corpusdiff.isolate import close_children
 from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job
+from corpusdiff.manifests import USUAL, Reading
 from corpusdiff.manifests.base import Track
 from corpusdiff.runner import Notify, StopFlag
 from corpusdiff.shards import RunOptions
@@ -48,6 +49,7 @@ class TuneRequest:
     cluster, cluster_options : where to run, and on what workers
     reference : folder or manifest field of the clean signals
     command, shell : what measures ``wer``
+    reading : how to read the source, see `corpusdiff.manifests.Reading`
     """
 
     source: str
@@ -66,6 +68,7 @@ class TuneRequest:
     reference: str | None = None
     command: str | None = None
     shell: bool = False
+    reading: Reading = USUAL
 
     @property
     def spool(self) -> str | None:
@@ -118,7 +121,8 @@ def tune(request: TuneRequest, notify: Notify) -> Tuned:
     job = load_job(request.job, request.sets)
     space = make_space(job, request.stages, request.params, per_band=request.per_band)
     objective = make_objective(request.objective, request.command, shell=request.shell)
-    sample = take_sample(request.source, job, request.sample, request.seed, None if objective.needs_files else MOST_S)
+    most_s = None if objective.needs_files else MOST_S
+    sample = take_sample(request.source, job, request.sample, request.seed, most_s, request.reading)
     _check_reference(request, job, objective, sample)
     stop = StopFlag()
     with tempfile.TemporaryDirectory(prefix="corpusdiff-tune-", dir=request.spool) as folder:

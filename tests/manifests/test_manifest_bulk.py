@@ -132,6 +132,7 @@ def test_absolute_paths_lose_the_root(tmp_path: Path) -> None:
     """What lies below the manifest's folder is named from there, without looking at the disk."""
     listed = [f"{tmp_path}/a.wav", f"{tmp_path}x/b.wav", "/c.wav", "d.wav"]
     manifest = written(tmp_path, pa.table({"path": listed}))
+    manifest.allow = ("/",)
     rows = next(manifest.batches())
     assert rows.table["path"].to_pylist() == ["a.wav", f"{tmp_path}x/b.wav", "/c.wav", "d.wav"]
     frozen_both_ways(manifest, tmp_path)

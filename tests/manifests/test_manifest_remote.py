@@ -22,7 +22,7 @@ from servers import BUCKET, Proxy, S3Server
 from web_server import WebServer
 
 from corpusdiff.errors import CorpusdiffError, ManifestError, UsageError
-from corpusdiff.manifests import heads, open_manifest, remote_listing, transport
+from corpusdiff.manifests import Reading, heads, open_manifest, remote_listing, transport
 from corpusdiff.manifests.base import Track, absolute_path, path_below
 from corpusdiff.manifests.remote import CONCURRENCY, why_unreached, with_file_states
 from corpusdiff.manifests.transport import FileState, open_file, state_of
@@ -252,7 +252,9 @@ def test_manifests_behind_urls(tmp_path: Path, suffix: str, ranges: bool, monkey
     monkeypatch.setattr(transport, "PART_BYTES", 2048)
     with WebServer(tmp_path) as web:
         web.switch(ranges=ranges)
-        ours, disk = open_manifest(f"{web.url}/m.{suffix}?token=1"), open_manifest(str(tmp_path / f"m.{suffix}"))
+        reading = Reading(["s3://other"])
+        ours = open_manifest(f"{web.url}/m.{suffix}?token=1", reading)
+        disk = open_manifest(str(tmp_path / f"m.{suffix}"), reading)
         there = list(ours.tracks())
         assert there == list(disk.tracks())
         assert ours.root == web.url

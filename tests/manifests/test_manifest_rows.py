@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpusdiff.errors import ManifestError
-from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests import Reading, open_manifest
 from corpusdiff.manifests.base import Track
 
 
 def read(path: Path, text: str | bytes) -> list[Track]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return list(open_manifest(str(path)).tracks())
+    return list(open_manifest(str(path), Reading(["/"])).tracks())
 
 
 def lines(*rows: object) -> str:
