@@ -13,18 +13,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-import psutil
-
 from corpusdiff.confine import without_secrets
 from corpusdiff.errors import TrackError
+from corpusdiff.limits import Stalled, Watch
 from corpusdiff.manifests.base import Track
 from corpusdiff.pipe import Pipe, PipeClosed
 from corpusdiff.shards import RunOptions
+
+__all__ = ["TRIES", "Answer", "Child", "ChildDied", "Stalled", "close_children", "own_child"]
 
 #: Tries of a track whose child dies or stalls.
 TRIES = 2
@@ -51,10 +51,6 @@ class ChildDied(Exception):
     def __init__(self, how: str) -> None:
         super().__init__(how)
         self.how = how
-
-
-class Stalled(Exception):
-    """The child neither reported nor computed for too long, and was killed."""
 
 
 @dataclass(frozen=True)
@@ -211,11 +207,11 @@ class Child:
         assert self._process is not None
         try:
             self._pipe.send(message)
-            return self._await(_Watch(self._process.pid, self._options), on_progress)
+            return self._await(Watch(self._process.pid, self._options), on_progress)
         except PipeClosed:
             raise ChildDied(self._how_it_died()) from None
 
-    def _await(self, watch: _Watch, on_progress: Callable[[float], None]) -> dict[str, Any]:
+    def _await(self, watch: Watch, on_progress: Callable[[float], None]) -> dict[str, Any]:
         assert self._pipe is not None
         while True:
             answer = self._pipe.receive(timeout_s=_LOOK_EVERY_S)
@@ -242,46 +238,6 @@ class Child:
         self._stderr.seek(0)
         lines = self._stderr.read()[-4096:].decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "nothing on its standard error"
-
-
-class _Watch:
-    """Limits of one question to the child."""
-
-    def __init__(self, pid: int, options: RunOptions) -> None:
-        self._options = options
-        self._process = psutil.Process(pid)
-        self._cpu_at_start = self._cpu_s()
-        self._decoded_s = 0.0
-        self._last_sign = time.monotonic()
-        self._last_cpu = self._cpu_at_start
-
-    def heard(self, decoded_s: float) -> None:
-        """The child has reported."""
-        self._decoded_s = decoded_s
-        self._last_sign = time.monotonic()
-
-    def look(self) -> None:
-        """Raise TrackError over the CPU limit, Stalled after too long without a sign of life."""
-        try:
-            cpu = self._cpu_s()
-        except psutil.NoSuchProcess:
-            return  # the closed pipe will say so
-        options = self._options
-        allowed = options.cpu_base_s + options.cpu_per_s * self._decoded_s
-        if cpu - self._cpu_at_start > allowed:
-            raise TrackError(
-                "cpu",
-                f"took more than {allowed:.0f} CPU seconds for {self._decoded_s:.1f} s of audio decoded so far",
-            )
-        if cpu - self._last_cpu > 0.01 * options.stall_s:
-            self._last_cpu = cpu
-            self._last_sign = time.monotonic()
-        elif time.monotonic() - self._last_sign > options.stall_s:
-            raise Stalled(f"no progress for {options.stall_s:.0f} s")
-
-    def _cpu_s(self) -> float:
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
 
 
 _local = threading.local()

@@ -145,7 +145,9 @@ def test_none_is_serial_and_imports_no_dask(tmp_path):
 def test_workers_have_one_thread_and_hear_no_signals(tmp_path):
     """Workers get one BLAS thread, block the terminal's signals, and write under the spool folder."""
     notices = []
-    with connect("local", fake_shards.environment, ClusterOptions(workers=2, spool=str(tmp_path)), notices.append) as runner:
+    with connect(
+        "local", fake_shards.environment, ClusterOptions(workers=2, spool=str(tmp_path)), notices.append
+    ) as runner:
         assert len(list(tmp_path.iterdir())) == 1
         (report, *_) = runner.run(tasks(tmp_path, 2), ignore, StopFlag())
     found = {name: value for name, value, _ in report.examples}

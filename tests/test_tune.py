@@ -285,7 +285,9 @@ def test_workers_change_nothing(tmp_path, job_file, wandering):
     """The same seed gives the same trials and the same file, serially and on a Dask cluster."""
     options = {"stages": ["level"], "params": [], "trials": 5, "sample": 4}
     one = tune(request(wandering, job_file, tmp_path / "1.toml", **options), silent)
-    two = tune(request(wandering, job_file, tmp_path / "2.toml", cluster="local", cluster_options=ClusterOptions(workers=2), **options), silent)
+    workers = ClusterOptions(workers=2)
+    asked = request(wandering, job_file, tmp_path / "2.toml", cluster="local", cluster_options=workers, **options)
+    two = tune(asked, silent)
     assert one == two
     assert (tmp_path / "1.toml").read_text() == (tmp_path / "2.toml").read_text()
 
