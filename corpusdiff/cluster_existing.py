@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from distributed import Client
 
 from corpusdiff.cluster_options import ClusterOptions
@@ -10,6 +12,9 @@ from corpusdiff.runner import Notify
 
 #: How long a scheduler may take to answer, in seconds.
 _ANSWER_S = 10
+
+#: Pause before it is asked again, in seconds.
+_AGAIN_S = 0.5
 
 
 class ExistingCluster:
@@ -38,10 +43,16 @@ class ExistingCluster:
             from corpusdiff.cluster_tls import security as read_security
 
             security = read_security(self._tls)
-        try:
-            self._client = Client(self._address, timeout=_ANSWER_S, set_as_default=False, security=security)
-        except (OSError, ValueError) as error:
-            raise UsageError(_no_answer(self._address, error)) from error
+        until = time.monotonic() + _ANSWER_S
+        while self._client is None:
+            try:
+                self._client = Client(self._address, timeout=_ANSWER_S, set_as_default=False, security=security)
+            except ValueError as error:
+                raise UsageError(_no_answer(self._address, error)) from error
+            except OSError as error:  # also a scheduler that was just going, and comes back
+                if time.monotonic() > until:
+                    raise UsageError(_no_answer(self._address, error)) from error
+                time.sleep(_AGAIN_S)
         self._notify(f"Dask at {self._address}, dashboard at {self._client.dashboard_link}")
         return self._client
 

@@ -25,8 +25,14 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.daemon": False,
 }
 
-#: A scheduler in this process serves its pages to this machine only.
-_DASHBOARD = {"distributed.dashboard.link": "http://127.0.0.1:{port}/status"}
+#: Of a scheduler in this process alone.
+_HERE: dict[str, Any] = {
+    # It serves its pages to this machine only.
+    "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
+    # For each worker it keeps this many of the last messages to it, tasks among them: 1000, the default, are gigabytes
+    # with 1000 workers.
+    "distributed.admin.low-level-log-length": 20,
+}
 
 #: One thread for each library that would start its own: there is a worker per core.
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "BLIS", "NUMEXPR", "NUMBA")}
@@ -41,7 +47,7 @@ def settings() -> Iterator[None]:
     everything = logging.getLogger("distributed")
     level = everything.level
     talkative = [logging.getLogger(f"distributed.{part}") for part in ("scheduler", "nanny", "client")]
-    with dask.config.set(SETTINGS | _DASHBOARD):
+    with dask.config.set(SETTINGS | _HERE):
         everything.setLevel(logging.WARNING)  # Dask would chat about each connection that closes at the end
         for logger in talkative:
             logger.addFilter(_is_news)

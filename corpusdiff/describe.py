@@ -16,7 +16,7 @@ from corpusdiff.manifests import USUAL, Reading, open_manifest
 from corpusdiff.manifests.base import Manifest
 from corpusdiff.manifests.frozen import freeze
 from corpusdiff.plan import Plan
-from corpusdiff.prepare import listed, plan_frozen, probed
+from corpusdiff.prepare import plan_frozen
 from corpusdiff.progress import format_time
 from corpusdiff.runlog import SILENT_S, statuses
 from corpusdiff.shards import RunOptions
@@ -25,6 +25,7 @@ from corpusdiff.store.commit import committed
 from corpusdiff.store.finalise import is_final
 from corpusdiff.store.generations import read_plans
 from corpusdiff.store.objects import Objects, open_objects
+from corpusdiff.survey import surveyed
 
 
 def describe_plan(source: str, job_name: str, sets: Sequence[str], reading: Reading = USUAL) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def describe_plan(source: str, job_name: str, sets: Sequence[str], reading: Read
     manifest = open_manifest(source, reading, [job.source.reference_field])
     with tempfile.TemporaryDirectory() as folder:
         frozen = Path(folder) / "manifest.parquet"
-        tracks = probed(manifest, listed(manifest), RunOptions(), min(8, os.cpu_count() or 1))
+        tracks = surveyed(manifest, RunOptions(), min(8, os.cpu_count() or 1))
         info = freeze(tracks, frozen, place=manifest.place)
         close_children()
         if info.n_tracks == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,8 @@ from corpusdiff.job import Job
 from corpusdiff.jobfile import load_job
 from corpusdiff.manifests import open_manifest
 from corpusdiff.manifests.base import Manifest, Track
+from corpusdiff.manifests.frozen_rows import Rows
+from corpusdiff.parallel import in_processes
 from corpusdiff.plan import SHARD_S, Plan
 from corpusdiff.planfile import changed_since, load_plan
 from corpusdiff.prepare import (
@@ -28,9 +30,7 @@ from corpusdiff.prepare import (
     check_same,
     erase,
     failed_tracks,
-    listed,
     new_or_changed,
-    probed,
 )
 from corpusdiff.process import run_shard
 from corpusdiff.progress import Totals, format_hours
@@ -43,6 +43,7 @@ from corpusdiff.store.finalise import finalise
 from corpusdiff.store.generations import plan_key, read_plans
 from corpusdiff.store.objects import Objects, is_url, open_objects
 from corpusdiff.store.record import RecordHeader
+from corpusdiff.survey import listed, probed, surveyed
 from corpusdiff.watch import watched
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class _Run:
             self._process(plans[-1])
             if self.request.mode in {"update", "retry-failed"}:
                 plans = self._extend(plans)
-            final = finalise(self.objects, plans)
+            final = finalise(self.objects, plans, lambda work, tasks: in_processes(work, tasks, self._n_children()))
         self.display.note(
             f"{final.n_ok} ok, {final.n_failed} failed, {final.n_filtered} filtered in {self.request.out}"
         )
@@ -133,7 +134,7 @@ class _Run:
             return plans
         if self.request.mode in {"update", "retry-failed"}:
             raise UsageError(f"{self.request.out}: no corpus here to --{self.request.mode}: run without it first")
-        tracks = listed(self.manifest, self.request.limit)
+        tracks = surveyed(self.manifest, self.request.options, self._n_children(), self.request.limit)
         try:
             plan = self._add([], tracks)
         except NothingToDo:
@@ -149,21 +150,21 @@ class _Run:
         else:
             tracks = failed_tracks(self.objects, plans, self.manifest)
         try:
-            plan = self._add(plans, tracks)
+            known = probed(self.manifest, tracks, self.request.options, self._n_children())
+            plan = self._add(plans, known)
         except NothingToDo:
             self.display.note("nothing to do: no track is new, changed or to be tried again")
             return plans
         self._process(plan)
         return [*plans, plan]
 
-    def _add(self, plans: list[Plan], tracks: Iterator[Track]) -> Plan:
-        known = probed(self.manifest, tracks, self.request.options, self._n_children())
+    def _add(self, plans: list[Plan], tracks: Iterable[Track | Rows]) -> Plan:
         request = self.request
         plan = add_generation(
             self.objects,
             plans,
             self.manifest,
-            known,
+            tracks,
             self.job,
             portable=request.portable,
             spool=request.spool,

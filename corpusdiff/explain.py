@@ -21,8 +21,9 @@ from corpusdiff.jobfile import load_job
 from corpusdiff.manifests import USUAL, Reading, open_manifest
 from corpusdiff.manifests.base import Manifest, Track
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
-from corpusdiff.prepare import check_rules, listed
+from corpusdiff.prepare import check_rules
 from corpusdiff.shards import RunOptions
+from corpusdiff.survey import listed
 
 #: The seed of the sample: the same source gives the same one.
 _SEED = 7

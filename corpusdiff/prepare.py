@@ -10,21 +10,19 @@ import hashlib
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from corpusdiff.errors import JobError, ParameterError, UsageError
 from corpusdiff.job import Job, diff_jobs
-from corpusdiff.manifests.base import Manifest, Track, absolute_path
+from corpusdiff.manifests.base import Manifest, Track
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
+from corpusdiff.manifests.frozen_rows import Rows
 from corpusdiff.manifests.remote import with_file_states
 from corpusdiff.metrics import SOURCE_COLUMNS
 from corpusdiff.plan import SHARD_S, Plan, chunk_length, known_lengths, shard_bounds
 from corpusdiff.planfile import dump_plan, made_here
-from corpusdiff.probing import probe_many
-from corpusdiff.shards import RunOptions
 from corpusdiff.store.generations import (
     manifest_key,
     open_frozen,
@@ -50,7 +48,7 @@ def add_generation(
     objects: Objects,
     earlier: list[Plan],
     manifest: Manifest,
-    tracks: Iterable[Track],
+    tracks: Iterable[Track | Rows],
     job: Job,
     *,
     portable: bool,
@@ -89,7 +87,7 @@ def plan_frozen(
     check_rules(job, info.fields)
     with FrozenManifest(frozen) as rows:
         lengths_s = rows.lengths_s()
-        formats = {(track.header_sr, track.header_channels) for track in rows}
+        formats = rows.formats()
     arrays = {(job.source.sr or sr, job.source.channels or n) for sr, n in formats if sr and n}
     longest_s = job.source.segment_s or np.inf
     return Plan(
@@ -137,16 +135,6 @@ def file_blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             yield block
-
-
-def listed(manifest: Manifest, limit: int | None = None) -> Iterator[Track]:
-    """The manifest's tracks with their files' size and version."""
-    return with_file_states(islice(manifest.tracks(), limit), manifest.root)
-
-
-def probed(manifest: Manifest, tracks: Iterable[Track], options: RunOptions, n_children: int) -> Iterator[Track]:
-    """The tracks with what their headers claim."""
-    return probe_many(iter(tracks), lambda track: absolute_path(track.path, manifest.root), n_children, options)
 
 
 def new_or_changed(objects: Objects, earlier: list[Plan], tracks: Iterable[Track]) -> Iterator[Track]:

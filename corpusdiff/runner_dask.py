@@ -132,6 +132,8 @@ class _Flight:
     def reports(self) -> Reports:
         while not self._stop.draining:
             self._ensure_connected()
+            if not self._joined:
+                continue
             room = self._workers.window(self._runner.client) - len(self._attempts)
             self._submit(self._backlog.take(room, len(self._attempts)))
             if not self._attempts and self._backlog.empty:
@@ -256,7 +258,10 @@ class _Flight:
             self._futures.clear()
             self._joined = False
         if not self._joined:
-            self._join()
+            try:
+                self._join()
+            except OSError:  # it went away meanwhile: the next look will find that
+                time.sleep(_TICK_S)
 
     def _join(self) -> None:
         """Tell a scheduler and its workers of this run; one that was replaced knows nothing of it."""
@@ -269,7 +274,7 @@ class _Flight:
             self._reconnections += 1
             try:
                 return self._runner.connect()
-            except UsageError as error:
+            except (UsageError, OSError) as error:
                 self._runner.notify(str(error))
         raise CorpusdiffError(
             f"the scheduler went away, and looking for it {_RECONNECTIONS} times did not help: "

@@ -48,6 +48,7 @@ def run(source: str, out: str, **options: Any) -> None:
     Examples:
       corpusdiff run recordings/ corpus/ --job asr
       corpusdiff run train.jsonl corpus/ --job codec --set output.opus.bitrate_kbps=16
+      corpusdiff run s3://bucket/recordings s3://bucket/corpus --cluster slurm --workers 64 --partition cpu
     """
     from corpusdiff.driver import execute
     from corpusdiff.request import RunRequest
@@ -95,7 +96,7 @@ def status(out: str, as_json: bool) -> None:
 
     \b
     Example:
-      corpusdiff status corpus/
+      corpusdiff status s3://bucket/corpus
     """
     from corpusdiff.describe import describe_status, status_lines
 

@@ -31,6 +31,9 @@ from corpusdiff.store.record import (
     record_key,
 )
 
+#: Requests for a header at once, in terms of those for whole objects: they are answered as soon as they are heard.
+_HEADERS_TIMES = 4
+
 
 @dataclass(frozen=True)
 class CommitReport:
@@ -98,7 +101,8 @@ def committed(objects: Objects, plan: Plan) -> dict[int, RecordHeader]:
     """Counts of the committed shards, by shard. Raises StoreError for a damaged header."""
     names = (key.rpartition("/")[2] for key in objects.list(f"commits/{plan.digest}"))
     shards = sorted(int(name) for name in names if name.isdecimal() and int(name) < plan.n_shards)
-    return dict(zip(shards, concurrently(objects, lambda shard: _header(objects, plan, shard), shards), strict=True))
+    headers = concurrently(objects, lambda shard: _header(objects, plan, shard), shards, times=_HEADERS_TIMES)
+    return dict(zip(shards, headers, strict=True))
 
 
 def committed_now(objects: Objects, plan: Plan, shard: int) -> RecordHeader | None:

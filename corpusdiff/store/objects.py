@@ -138,16 +138,20 @@ def _remote(url: str) -> Objects:
     return RemoteObjects(url)
 
 
-def concurrently(objects: Objects, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Results of `work` in the order of `items`, as many at once as the store likes; a bounded number waits."""
+def concurrently(objects: Objects, work: Callable[[T], R], items: Iterable[T], *, times: int = 1) -> Iterator[R]:
+    """Results of `work` in the order of `items`, as many at once as the store likes; a bounded number waits.
+
+    `times` as many where each asks for next to nothing.
+    """
     if objects.concurrency == 1:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(objects.concurrency) as pool:
+    n = times * objects.concurrency
+    with ThreadPoolExecutor(n) as pool:
         waiting: deque[Future[R]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= 2 * objects.concurrency:
+            if len(waiting) >= 2 * n:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -14,7 +14,8 @@ from corpusdiff.job import Job
 from corpusdiff.manifests import USUAL, Reading, open_manifest
 from corpusdiff.manifests.base import Track
 from corpusdiff.manifests.frozen import FrozenManifest, freeze
-from corpusdiff.prepare import check_rules, listed
+from corpusdiff.prepare import check_rules
+from corpusdiff.survey import listed
 
 #: One track in so many is kept for the check.
 CHECKED = 3

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AsyncExitStack
+from functools import cache
 
 from distributed import Worker
+
+from corpusdiff import cluster_fitness
 
 
 async def serve(address: str, n_workers: int) -> None:
@@ -18,4 +21,5 @@ async def serve(address: str, n_workers: int) -> None:
 
 
 if __name__ == "__main__":
+    cluster_fitness._versions = cache(cluster_fitness._versions)  # every worker asks, and here all are one process
     asyncio.run(serve(sys.argv[1], int(sys.argv[2])))

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from distributed import Client
 from scale.simulated import make_source
 from scale.simulated_run import peak_bytes
 
@@ -27,8 +28,11 @@ from corpusdiff.store.schema import TABLES_KEY, parse_schema
 
 GIB = 2**30
 
-#: Worker processes, and workers of one thread in each: they have to keep the driver busy, no more.
-PROCESSES, WORKERS = 2, 16
+#: Worker processes, and workers of one thread in each: enough to keep a driver busy.
+FEW = (2, 16)
+
+#: A thousand workers.
+MANY = (4, 250)
 
 #: Shards that an interrupted run left to do.
 LEFT = 20
@@ -39,6 +43,7 @@ class Bounds:
     """What must hold for a corpus of so many tracks; time in seconds, memory in bytes."""
 
     n_tracks: int
+    workers: tuple[int, int]
     planned_s: float
     shards_per_s: float
     resumed_s: float
@@ -60,7 +65,7 @@ class Drive:
 class Cluster:
     """A scheduler and processes of workers, all apart from the driver."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, n_processes: int, n_workers: int) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -68,13 +73,19 @@ class Cluster:
         settings = {f"DASK_{name.replace('.', '__').replace('-', '_').upper()}": str(v) for name, v in SETTINGS.items()}
         self.env = os.environ | settings | {"PYTHONPATH": os.pathsep.join(sys.path)}
         dask = (sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(port))
-        workers = (sys.executable, "-m", "scale.simulated_workers", self.address, str(WORKERS))
-        log = (folder / "cluster.log").open("wb")
+        workers = (sys.executable, "-m", "scale.simulated_workers", self.address, str(n_workers))
+        log = (folder / "cluster.log").open("ab")
         self._processes = [
             subprocess.Popen(command, env=self.env, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            for command in ((*dask, "--no-dashboard"), *[workers] * PROCESSES)
+            for command in ((*dask, "--no-dashboard"), *[workers] * n_processes)
         ]
         log.close()
+        self._n_workers = n_processes * n_workers
+
+    def wait(self) -> None:
+        """Until all workers are there, so that their start takes no time of the driver's."""
+        with Client(self.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(self._n_workers, timeout=300)
 
     def peaks(self) -> dict[str, int]:
         """Peak memory of the processes so far."""
@@ -119,10 +130,11 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, workers: tuple[int, int]) -> Iterator[Cluster]:
     """A cluster for the block's duration."""
-    made = Cluster(folder)
+    made = Cluster(folder, *workers)
     try:
+        made.wait()
         yield made
     finally:
         made.close()
@@ -142,14 +154,16 @@ def check(folder: Path, bounds: Bounds) -> None:
     source = make_source(folder / "source", bounds.n_tracks)
     print(f"\n{bounds.n_tracks} tracks: manifest made in {time.time() - began:.1f} s")
     out = folder / "out"
-    with cluster(folder) as made:
+    with cluster(folder, bounds.workers) as made:
         whole = made.drive(source, out)
-        print(shown(whole), {name: f"{peak / 2**20:.0f} MiB" for name, peak in made.peaks().items()})
-        print(f"plan.json: {(out / plan_key(0)).stat().st_size} bytes")
-        undo(out, LEFT)
+        peaks = {**made.peaks(), "driver": whole.peak_bytes}
+    print(shown(whole), {name: f"{peak / 2**20:.0f} MiB" for name, peak in peaks.items()})
+    print(f"plan.json: {(out / plan_key(0)).stat().st_size} bytes")
+    undo(out, LEFT)
+    with cluster(folder, FEW) as made:
         resumed = made.drive(source, out)
-        print("resumed:", shown(resumed))
-        peaks = {**made.peaks(), "driver": whole.peak_bytes, "driver, resumed": resumed.peak_bytes}
+    print("resumed:", shown(resumed))
+    peaks["driver, resumed"] = resumed.peak_bytes
     assert LEFT <= resumed.n_shards < 2 * LEFT
     assert parse_schema((out / TABLES_KEY).read_bytes()).n_rows == bounds.n_tracks
     assert max(peaks.values()) < bounds.peak_bytes, peaks
@@ -169,12 +183,15 @@ def shown(drive: Drive) -> str:
 
 def test_200_000_tracks(tmp_path: Path) -> None:
     """A fiftieth of the next test, with its speed: memory well under the bound."""
-    check(tmp_path, Bounds(200_000, planned_s=20.0, shards_per_s=25.0, resumed_s=10.0, peak_bytes=GIB))
+    check(tmp_path, Bounds(200_000, FEW, planned_s=20.0, shards_per_s=25.0, resumed_s=10.0, peak_bytes=GIB))
 
 
 @pytest.mark.scale
 @pytest.mark.timeout(3600)
 def test_10_000_000_tracks(tmp_path: Path) -> None:
-    """Planned in a minute, 50 shards a second, under 2 GB in every process, at work again in ten seconds."""
-    bounds = Bounds(10_000_000, planned_s=60.0, shards_per_s=50.0, resumed_s=10.0, peak_bytes=2 * 10**9)
+    """Planned in a minute, 50 shards a second, under 2 GB in every process, at work again in ten seconds.
+
+    The workers are a thousand: with 50 shards a second each has one for 20 s.
+    """
+    bounds = Bounds(10_000_000, MANY, planned_s=60.0, shards_per_s=50.0, resumed_s=10.0, peak_bytes=2 * 10**9)
     check(tmp_path, bounds)
