@@ -23,15 +23,15 @@ SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "120s",
     # Daemonic processes may not have children, and every worker has one.
     "distributed.worker.daemon": False,
+    # For each worker a scheduler keeps this many of the last messages to it, tasks among them: 1000, the default, are
+    # gigabytes with 1000 workers.
+    "distributed.admin.low-level-log-length": 20,
 }
 
 #: Of a scheduler in this process alone.
 _HERE: dict[str, Any] = {
     # It serves its pages to this machine only.
     "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
-    # For each worker it keeps this many of the last messages to it, tasks among them: 1000, the default, are gigabytes
-    # with 1000 workers.
-    "distributed.admin.low-level-log-length": 20,
 }
 
 #: One thread for each library that would start its own: there is a worker per core.

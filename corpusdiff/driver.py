@@ -131,6 +131,7 @@ class _Run:
             _, made = load_plan(self.objects.read(plan_key(len(plans) - 1)))
             for line in changed_since(made):
                 self.display.note(f"since the plan was made: {line}")
+            self._say_planned(plans[0])
             return plans
         if self.request.mode in {"update", "retry-failed"}:
             raise UsageError(f"{self.request.out}: no corpus here to --{self.request.mode}: run without it first")
@@ -176,6 +177,20 @@ class _Run:
 
     def _n_children(self) -> int:
         return 1 if self.request.cluster == "none" else min(8, os.cpu_count() or 1)
+
+    def _say_planned(self, first: Plan) -> None:
+        """Options that only a new plan heeds, where they were given for one that is there."""
+        request = self.request
+        if request.mode in {"update", "retry-failed"}:
+            return
+        given = {
+            "--limit": request.limit is not None and request.limit != first.n_tracks,
+            "--shard-s": request.shard_s is not None,
+            "--portable": request.portable and not first.portable,
+        }
+        names = ", ".join(name for name, differs in given.items() if differs)
+        if names:
+            self.display.note(f"{names}: the plan is made already, and goes on with {first.n_tracks} tracks as it is")
 
     def _say_ignored(self) -> None:
         if self.manifest.ignored:

@@ -16,7 +16,7 @@ import numpy as np
 
 from corpusdiff.errors import JobError, ParameterError, UsageError
 from corpusdiff.job import Job, diff_jobs
-from corpusdiff.manifests.base import Manifest, Track
+from corpusdiff.manifests.base import Manifest, Track, without_query
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
 from corpusdiff.manifests.frozen_rows import Rows
 from corpusdiff.manifests.remote import with_file_states
@@ -92,7 +92,7 @@ def plan_frozen(
     longest_s = job.source.segment_s or np.inf
     return Plan(
         generation=generation,
-        source=manifest.source,
+        source=without_query(manifest.source),  # which may hold a signature
         kind=manifest.kind,
         root=manifest.root,
         manifest_digest=info.digest,
@@ -191,8 +191,9 @@ def failed_tracks(objects: Objects, plans: list[Plan], manifest: Manifest) -> It
 def check_same(plan: Plan, manifest: Manifest, job: Job, out: str) -> None:
     """Refuse to resume with another source or job. Raises UsageError that says what differs."""
     differences = diff_jobs(job.to_dict(), plan.job)
-    if manifest.source != plan.source:
-        differences.insert(0, f"source: {manifest.source} here, {plan.source} in OUT")
+    source = without_query(manifest.source)
+    if source != plan.source:
+        differences.insert(0, f"source: {source} here, {plan.source} in OUT")
     if differences:
         raise UsageError(
             f"{out} was made by another command: {'; '.join(differences)}. Give the same source and job, "

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from corpusdiff.display import DISPLAYS, Display, Monitor
 from corpusdiff.errors import Interrupted
 from corpusdiff.exporter import serve
+from corpusdiff.manifests.base import without_query
 from corpusdiff.progress import Tally, Totals, summary_lines
 from corpusdiff.request import RunRequest
 from corpusdiff.runlog import RunLog
@@ -54,7 +55,7 @@ def watched(objects: Objects, display: Display, request: RunRequest, totals: Tot
     tally = Tally(totals, started)
     with ExitStack() as stack:
         exporter = [stack.enter_context(serve(request.metrics))] if request.metrics else []
-        log = RunLog(objects, {"cluster": request.cluster, "source": request.source, "command": sys.argv})
+        log = RunLog(objects, _about(request))
         displays = [display, log, *exporter]
         monitor = Monitor(tally, displays)
         watch = Watch(tally, monitor, log, displays)
@@ -72,3 +73,9 @@ def watched(objects: Objects, display: Display, request: RunRequest, totals: Tot
             for line in summary_lines(tally, time.monotonic() - started):
                 watch.note(line)
             log.close(state)
+
+
+def _about(request: RunRequest) -> dict[str, object]:
+    """What the log says of a run; of addresses without their signatures."""
+    command = [without_query(word) for word in sys.argv]
+    return {"cluster": request.cluster, "source": without_query(request.source), "command": command}
