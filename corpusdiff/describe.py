@@ -25,7 +25,7 @@ from corpusdiff.store.commit import committed
 from corpusdiff.store.finalise import is_final
 from corpusdiff.store.generations import read_plans
 from corpusdiff.store.objects import Objects, open_objects
-from corpusdiff.survey import surveyed
+from corpusdiff.survey import probe_here, surveyed
 
 
 def describe_plan(source: str, job_name: str, sets: Sequence[str], reading: Reading = USUAL) -> dict[str, Any]:
@@ -34,7 +34,8 @@ def describe_plan(source: str, job_name: str, sets: Sequence[str], reading: Read
     manifest = open_manifest(source, reading, [job.source.reference_field])
     with tempfile.TemporaryDirectory() as folder:
         frozen = Path(folder) / "manifest.parquet"
-        tracks = surveyed(manifest, RunOptions(), min(8, os.cpu_count() or 1))
+        probe = probe_here(manifest, RunOptions(), min(8, os.cpu_count() or 1))
+        tracks = surveyed(manifest, probe)
         info = freeze(tracks, frozen, place=manifest.place)
         close_children()
         if info.n_tracks == 0:

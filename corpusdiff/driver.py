@@ -14,6 +14,7 @@ from corpusdiff.cluster import connect
 from corpusdiff.cluster_options import ClusterOptions
 from corpusdiff.describe import estimated_bytes, nothing_in
 from corpusdiff.display import Display, open_display
+from corpusdiff.errands import do_errand, probe_on_workers
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.isolate import close_children
 from corpusdiff.job import Job
@@ -32,18 +33,17 @@ from corpusdiff.prepare import (
     failed_tracks,
     new_or_changed,
 )
-from corpusdiff.process import run_shard
 from corpusdiff.progress import Totals, format_hours
 from corpusdiff.request import RunRequest
 from corpusdiff.runlog import others_running
-from corpusdiff.runner import StopFlag, stop_when_most_fail
+from corpusdiff.runner import Notify, Runner, StopFlag, stop_when_most_fail
 from corpusdiff.shards import ShardTask
 from corpusdiff.store.commit import committed
 from corpusdiff.store.finalise import finalise
 from corpusdiff.store.generations import plan_key, read_plans
 from corpusdiff.store.objects import Objects, is_url, open_objects
 from corpusdiff.store.record import RecordHeader
-from corpusdiff.survey import listed, probed, surveyed
+from corpusdiff.survey import Probe, listed, probe_here, probed, surveyed
 from corpusdiff.watch import watched
 
 if TYPE_CHECKING:
@@ -105,10 +105,12 @@ class _Run:
     display: Display
     stop: StopFlag = field(default_factory=StopFlag)
     differing: int = 0
+    workers: ExitStack = field(default_factory=ExitStack)
+    runner: Runner | None = None
 
     def to_end(self) -> int:
         """Bring the corpus to where the request wants it."""
-        with self.stop.on_signals(drain=False):
+        with self.stop.on_signals(drain=False), self.workers:
             plans = self._begin()
             self._process(plans[-1])
             if self.request.mode in {"update", "retry-failed"}:
@@ -135,7 +137,7 @@ class _Run:
             return plans
         if self.request.mode in {"update", "retry-failed"}:
             raise UsageError(f"{self.request.out}: no corpus here to --{self.request.mode}: run without it first")
-        tracks = surveyed(self.manifest, self.request.options, self._n_children(), self.request.limit)
+        tracks = surveyed(self.manifest, self._probe(), self.request.limit)
         try:
             plan = self._add([], tracks)
         except NothingToDo:
@@ -151,8 +153,7 @@ class _Run:
         else:
             tracks = failed_tracks(self.objects, plans, self.manifest)
         try:
-            known = probed(self.manifest, tracks, self.request.options, self._n_children())
-            plan = self._add(plans, known)
+            plan = self._add(plans, probed(self.manifest, tracks, self._probe()))
         except NothingToDo:
             self.display.note("nothing to do: no track is new, changed or to be tried again")
             return plans
@@ -174,6 +175,25 @@ class _Run:
         )
         self._check_space(plan)
         return plan
+
+    def _probe(self) -> Probe:
+        """How headers are read: here, or where there are many and other machines, there."""
+        request, root = self.request, self.manifest.root
+        if request.cluster in {"none", "local"}:
+            return probe_here(self.manifest, request.options, self._n_children())
+        here = (root if not is_url(root) else f"{root}/",)
+        return lambda tracks: probe_on_workers(
+            tracks, root, request.options, lambda: self._connected(here, self.display.note), self.stop
+        )
+
+    def _connected(self, must_reach: tuple[str, ...], notify: Notify) -> Runner:
+        """The run's workers, who must see all of `must_reach`."""
+        if self.runner is None:
+            options = replace(self.request.cluster_options, must_reach=must_reach)
+            self.runner = self.workers.enter_context(connect(self.request.cluster, do_errand, options, notify))
+        else:
+            self.runner.require(must_reach)
+        return self.runner
 
     def _n_children(self) -> int:
         return 1 if self.request.cluster == "none" else min(8, os.cpu_count() or 1)
@@ -227,16 +247,16 @@ class _Run:
             tasks = (
                 ShardTask(self.objects.location, plan.generation, plan.digest, shard, request.options) for shard in left
             )
-            options = replace(request.cluster_options, must_reach=self._must_reach(plan))
             try:
-                with ExitStack() as stack:
+                with self.workers:
                     with self.stop.on_signals(drain=False):  # until there are workers nothing is lost
-                        runner = stack.enter_context(connect(request.cluster, run_shard, options, watch.note))
+                        runner = self._connected(self._must_reach(plan), watch.note)
                     watch.log.say(dashboard=runner.dashboard)
-                    reports = stack.enter_context(closing(runner.run(tasks, watch.monitor.on_progress, self.stop)))
-                    for report in stop_when_most_fail(reports, plan.n_tracks):
-                        watch.monitor.on_report(report)
+                    with closing(runner.run(tasks, watch.monitor.on_progress, self.stop)) as reports:
+                        for report in stop_when_most_fail(reports, plan.n_tracks):
+                            watch.monitor.on_report(report)
             finally:
+                self.runner = None
                 self.differing += watch.tally.differing
 
     def _must_reach(self, plan: Plan) -> tuple[str, ...]:

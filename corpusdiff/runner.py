@@ -135,6 +135,10 @@ class Runner(Protocol):
         """Where to watch the workers in a browser."""
         ...
 
+    def require(self, must_reach: tuple[str, ...]) -> None:
+        """From now on workers must see these paths and URLs too. Raises UsageError where one does not."""
+        ...
+
     def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Reports:
         """Run every task, and yield each one's report once, in the order in which they end.
 
@@ -164,6 +168,9 @@ class SerialRunner:
     @property
     def dashboard(self) -> None:
         """There is none."""
+
+    def require(self, must_reach: tuple[str, ...]) -> None:
+        """It sees what the driver sees."""
 
     def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Reports:
         """See `Runner.run`."""

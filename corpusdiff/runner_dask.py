@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from typing import Any, Protocol
 
 from distributed import Client, Future, KilledWorker
@@ -103,6 +104,12 @@ class DaskRunner:
         if self.fitness is not None:
             self.fitness.check(client, self.notify)
         return client
+
+    def require(self, must_reach: tuple[str, ...]) -> None:
+        """See `Runner.require`."""
+        if self.fitness is not None:
+            self.fitness = replace(self.fitness, must_reach=(*self.fitness.must_reach, *must_reach))
+            self.fitness.check(self.client, lambda _: None)  # what else there is to say was said
 
     def run(self, tasks: Iterable[ShardTask], on_progress: OnProgress, stop: StopFlag) -> Reports:
         """See `Runner.run`."""

@@ -7,8 +7,9 @@ is for tracks by the million; arrays that no header foretold are made by the fir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -34,44 +35,47 @@ def listed(manifest: Manifest, limit: int | None = None) -> Iterator[Track]:
     return with_file_states(islice(manifest.tracks(), limit), manifest.root)
 
 
-def surveyed(
-    manifest: Manifest, options: RunOptions, n_children: int, limit: int | None = None
-) -> Iterator[Track | Rows]:
+#: Adds what headers claim to tracks, in their order.
+Probe: TypeAlias = Callable[[Iterator[Track]], Iterator[Track]]
+
+
+def probe_here(manifest: Manifest, options: RunOptions, n_children: int) -> Probe:
+    """Read headers in child processes of this machine."""
+    return lambda tracks: probe_many(
+        tracks, lambda track: absolute_path(track.path, manifest.root), n_children, options
+    )
+
+
+def surveyed(manifest: Manifest, probe: Probe, limit: int | None = None) -> Iterator[Track | Rows]:
     """The manifest's tracks, at most the first `limit`, with their files' state and what headers claim.
 
     Raises ManifestError, and CorpusdiffError where a disk or a server fails.
     """
     if isinstance(manifest, ParquetManifest) and manifest.brings_durations():
         tables = ahead(lambda rows: with_states(rows, manifest.root), manifest.batches(limit), 1)
-        return _completed(tables, manifest, options, n_children)
-    return probed(manifest, listed(manifest, limit), options, n_children)
+        return _completed(tables, manifest, probe)
+    return probed(manifest, listed(manifest, limit), probe)
 
 
-def probed(manifest: Manifest, tracks: Iterable[Track], options: RunOptions, n_children: int) -> Iterator[Track | Rows]:
+def probed(manifest: Manifest, tracks: Iterator[Track], probe: Probe) -> Iterator[Track | Rows]:
     """Some of a manifest's tracks with what headers claim, as `surveyed` has them."""
     if isinstance(manifest, ParquetManifest) and manifest.brings_durations():
-        return _completed(map(Rows.of, _batches(tracks)), manifest, options, n_children)
-    return _probed(manifest, tracks, options, n_children)
+        return _completed(map(Rows.of, _batches(tracks)), manifest, probe)
+    return probe(tracks)
 
 
-def _probed(manifest: Manifest, tracks: Iterable[Track], options: RunOptions, n_children: int) -> Iterator[Track]:
-    return probe_many(iter(tracks), lambda track: absolute_path(track.path, manifest.root), n_children, options)
-
-
-def _completed(
-    tables: Iterable[Rows], manifest: Manifest, options: RunOptions, n_children: int
-) -> Iterator[Track | Rows]:
+def _completed(tables: Iterable[Rows], manifest: Manifest, probe: Probe) -> Iterator[Track | Rows]:
     """Tables with what the headers claim of those tracks whose length nothing says."""
     for number, rows in enumerate(tables):
         lengths_s = rows.lengths_s()
         unknown = np.flatnonzero(np.isnan(lengths_s))
         if number == 0:
-            _check_sample(rows, lengths_s, manifest, options)
+            _check_sample(rows, lengths_s, manifest, probe)
         if len(unknown) == 0:
             yield rows
             continue
         tracks = Rows(rows.table.take(pa.array(unknown)), {}).tracks()
-        found = list(_probed(manifest, tracks, options, n_children))
+        found = list(probe(iter(tracks)))
         columns = {}
         for name in ("header_sr", "header_channels", "header_samples"):
             values = rows.table[name].to_pylist()
@@ -81,14 +85,14 @@ def _completed(
         yield rows.replaced(**columns)
 
 
-def _check_sample(rows: Rows, lengths_s: np.ndarray, manifest: Manifest, options: RunOptions) -> None:
+def _check_sample(rows: Rows, lengths_s: np.ndarray, manifest: Manifest, probe: Probe) -> None:
     """Refuse durations that are no seconds. Raises ManifestError."""
     known = np.flatnonzero(np.isfinite(lengths_s))
     chosen = known[np.unique(np.linspace(0, len(known) - 1, _SAMPLE).astype(int))] if len(known) else known
     tracks = Rows(rows.table.take(pa.array(chosen)), {}).tracks()
     headers = [
         (track, claimed_s, track.header_samples / track.header_sr)
-        for track, claimed_s in zip(_probed(manifest, tracks, options, 1), lengths_s[chosen], strict=True)
+        for track, claimed_s in zip(probe(iter(tracks)), lengths_s[chosen], strict=True)
         if track.header_sr and track.header_samples
     ]
     wrong = [entry for entry in headers if entry[1] > _TOO_LONG * entry[2]]

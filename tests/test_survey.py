@@ -18,7 +18,7 @@ from corpusdiff.manifests.frozen import FrozenManifest, freeze
 from corpusdiff.manifests.frozen_rows import Rows
 from corpusdiff.request import RunRequest
 from corpusdiff.shards import RunOptions
-from corpusdiff.survey import listed, probed, surveyed
+from corpusdiff.survey import listed, probe_here, probed, surveyed
 
 LENGTHS_S = [0.5, 1.0, 0.25, 2.0, 0.75]
 
@@ -45,9 +45,14 @@ def manifest_of(folder: Path, durations: list[object], name: str = "duration", f
     return open_manifest(str(path))
 
 
+def here(manifest):
+    """Headers are read in one child process."""
+    return probe_here(manifest, RunOptions(), 1)
+
+
 def headers(manifest) -> list[int | None]:
     """What the survey says that the headers claim."""
-    tracks = [item.tracks() if isinstance(item, Rows) else [item] for item in surveyed(manifest, RunOptions(), 1)]
+    tracks = [item.tracks() if isinstance(item, Rows) else [item] for item in surveyed(manifest, here(manifest))]
     return [track.header_samples for some in tracks for track in some]
 
 
@@ -63,8 +68,8 @@ def test_tables_and_tracks_give_the_same_manifest(folder: Path) -> None:
     """A plan does not depend on whether the rows came one by one, as for --update, or as tables."""
     for durations in (LENGTHS_S, [0.5, None, 0.25, 2.0, 0.75]):
         manifest = manifest_of(folder, durations)
-        in_bulk = freeze(surveyed(manifest, RunOptions(), 1), folder / "one")
-        one_by_one = freeze(probed(manifest, listed(manifest), RunOptions(), 1), folder / "two")
+        in_bulk = freeze(surveyed(manifest, here(manifest)), folder / "one")
+        one_by_one = freeze(probed(manifest, listed(manifest), here(manifest)), folder / "two")
         assert in_bulk == one_by_one
         with FrozenManifest(folder / "one") as frozen:
             assert all(track.size and track.version for track in frozen)
@@ -74,7 +79,7 @@ def test_tables_and_tracks_give_the_same_manifest(folder: Path) -> None:
 def test_a_limit_counts_rows(folder: Path) -> None:
     """The first rows only, also of a table."""
     manifest = manifest_of(folder, LENGTHS_S)
-    assert freeze(surveyed(manifest, RunOptions(), 1, limit=2), folder / "one").n_tracks == 2
+    assert freeze(surveyed(manifest, here(manifest), limit=2), folder / "one").n_tracks == 2
 
 
 def test_durations_that_are_no_seconds_are_refused(folder: Path) -> None:

@@ -13,7 +13,7 @@ from corpusdiff.errors import ManifestError
 from corpusdiff.manifests import Reading, open_manifest
 from corpusdiff.manifests.frozen import freeze
 from corpusdiff.shards import RunOptions
-from corpusdiff.survey import surveyed
+from corpusdiff.survey import probe_here, surveyed
 
 OUTSIDE = [
     "/etc/shadow",
@@ -73,8 +73,10 @@ def test_batches_are_looked_at_too(tmp_path):
     """A table of many rows is not let through for the sake of speed."""
     rows = [{"path": f"{i}.wav", "duration": 1.0} for i in range(5000)]
     source = written(tmp_path, ".parquet", *rows, {"path": "/etc/shadow", "duration": 1.0})
+    manifest = open_manifest(source)
+    found = surveyed(manifest, probe_here(manifest, RunOptions(), 1))
     with pytest.raises(ManifestError, match="m.parquet:5001: /etc/shadow lies outside"):
-        freeze(surveyed(open_manifest(source), RunOptions(), 1), tmp_path / "frozen")
+        freeze(found, tmp_path / "frozen")
 
 
 def test_one_folder_for_all_is_told(tmp_path):
