@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corpusdiff.cluster import connect
-from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.describe import estimated_bytes, nothing_in
 from corpusdiff.display import Display, open_display
 from corpusdiff.errands import do_errand, probe_on_workers

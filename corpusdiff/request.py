@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from corpusdiff.cluster import check_spec
-from corpusdiff.cluster_options import NO_OPTIONS, ClusterOptions
+from corpusdiff.cluster.options import NO_OPTIONS, ClusterOptions
 from corpusdiff.errors import UsageError
 from corpusdiff.manifests import USUAL, Reading
 from corpusdiff.shards import STALL_S, RunOptions

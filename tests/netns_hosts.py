@@ -95,7 +95,7 @@ class NetnsHost:
 
     def loops(self) -> list[int]:
         """What keeps its workers running."""
-        return self._running("corpusdiff.cluster_hosts_remote")
+        return self._running("corpusdiff.cluster.hosts_remote")
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command on this host, not through SSH."""

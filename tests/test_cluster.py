@@ -15,7 +15,7 @@ import pytest
 from distributed import LocalCluster
 
 from corpusdiff.cluster import connect
-from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.runner import Retry, SerialRunner, StopFlag
 from corpusdiff.shards import ShardTask
@@ -28,7 +28,7 @@ import sys
 sys.path.insert(0, {tests!r})
 import fake_shards
 from corpusdiff.cluster import connect
-from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.errors import CorpusdiffError
 from corpusdiff.runner import StopFlag
 from corpusdiff.shards import ShardTask
@@ -340,7 +340,7 @@ def start_dask(stack, role, *options):
 
 def test_no_scheduler_at_the_address(monkeypatch):
     """An address where nothing answers is a usage error that says how to start something there."""
-    monkeypatch.setattr("corpusdiff.cluster_existing._ANSWER_S", 0.5)
+    monkeypatch.setattr("corpusdiff.cluster.existing._ANSWER_S", 0.5)
     with (
         pytest.raises(UsageError, match="no Dask scheduler answers"),
         connect("tcp://127.0.0.1:1", fake_shards.quick),

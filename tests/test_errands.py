@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
 from fault_runs import make_recordings, same_corpus
@@ -43,7 +43,7 @@ def test_headers_are_read_by_the_workers(source, serial, tmp_path, monkeypatch, 
     monkeypatch.setattr(errands, "probe_many", counted)
     monkeypatch.setattr(errands, "READ_HERE", 5)
     monkeypatch.setattr(errands, "BATCH", 4)
-    with OutsideCluster(tmp_path / "dask", env={"PYTHONPATH": os.path.dirname(__file__)}) as outside:
+    with OutsideCluster(tmp_path / "dask", env={"PYTHONPATH": str(Path(__file__).parent)}) as outside:
         if update:
             serial_out = tmp_path / "grown-serial"
             first = RunRequest(str(source), str(serial_out), cluster="none", limit=3)

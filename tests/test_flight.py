@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpusdiff.flight import Backlog
+from corpusdiff.cluster.flight import Backlog
 from corpusdiff.runner import Retry, ShardLost
 from corpusdiff.shards import ShardTask
 

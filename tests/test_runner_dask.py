@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from corpusdiff.cluster_local import OwnCluster
-from corpusdiff.cluster_settings import settings
+from corpusdiff.cluster.local import OwnCluster
+from corpusdiff.cluster.runner import DaskRunner
+from corpusdiff.cluster.settings import settings
 from corpusdiff.errors import CorpusdiffError, Interrupted, StoreError
 from corpusdiff.runner import Retry, SerialRunner, ShardLost, StopFlag
-from corpusdiff.runner_dask import DaskRunner
 from corpusdiff.shards import ShardTask
 
 sys.path.insert(0, str(Path(__file__).parent))  # also for Dask workers, which are given this path

@@ -13,7 +13,7 @@ import soundfile as sf
 from click.testing import CliRunner
 
 from corpusdiff.cli import main
-from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.jobfile import load_job, ready_jobs
 from corpusdiff.metrics import Meter

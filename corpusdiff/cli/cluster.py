@@ -49,7 +49,7 @@ def certificates(folder: str, hosts: tuple[str, ...]) -> None:
       corpusdiff certificates ~/corpusdiff-tls
       corpusdiff run recordings/ corpus/ --cluster slurm --workers 64 --tls ~/corpusdiff-tls
     """
-    from corpusdiff.cluster_tls import make_certificates
+    from corpusdiff.cluster.tls import make_certificates
 
     make_certificates(folder, hosts)
     click.echo(f"ca.pem, cert.pem and key.pem are in {folder}: copy it to every host, readable by you alone")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.manifests import FORMATS, Reading
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from corpusdiff.cluster import check_spec, connect
-from corpusdiff.cluster_options import NO_OPTIONS, ClusterOptions
+from corpusdiff.cluster.options import NO_OPTIONS, ClusterOptions
 from corpusdiff.display import Monitor, open_display
 from corpusdiff.errors import UsageError
 from corpusdiff.export.kinds import KINDS, Row

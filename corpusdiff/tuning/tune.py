@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corpusdiff.cluster import connect
-from corpusdiff.cluster_options import NO_OPTIONS, ClusterOptions
+from corpusdiff.cluster.options import NO_OPTIONS, ClusterOptions
 from corpusdiff.errors import Interrupted, JobError, UsageError
 from corpusdiff.isolate import close_children
 from corpusdiff.job import Job

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from corpusdiff import cluster_tls
-from corpusdiff.cluster_tls import CA, CERT, KEY, make_certificates, security
+from corpusdiff.cluster import tls
+from corpusdiff.cluster.tls import CA, CERT, KEY, make_certificates, security
 from corpusdiff.errors import UsageError
 
 
@@ -102,7 +102,7 @@ def test_files_of_two_authorities_are_refused(certificates, name):
 
 def test_expired_certificates_are_refused(tmp_path, monkeypatch):
     """With the reason in OpenSSL's words."""
-    monkeypatch.setattr(cluster_tls, "VALID_DAYS", -1)
+    monkeypatch.setattr(tls, "VALID_DAYS", -1)
     folder = make_certificates(str(tmp_path / "tls"))
     with pytest.raises(UsageError, match=r"\(certificate has expired\): look at this host's clock"):
         security(str(folder))

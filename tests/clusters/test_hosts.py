@@ -15,8 +15,8 @@ from fault_table import record
 from needs import needs
 from netns_hosts import Hosts, netns_hosts
 
-from corpusdiff.cluster_hosts import HostsCluster
-from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.cluster.hosts import HostsCluster
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.errors import CorpusdiffError, UsageError
 
 on_hosts = needs("ip", "ssh", "sshd", "ssh-keygen", root=True)
@@ -338,7 +338,7 @@ def test_hosts_that_cannot_be_used_are_a_usage_error(site, monkeypatch, tmp_path
 def test_workers_that_do_not_find_the_driver_are_a_usage_error(site, monkeypatch):
     """A driver that listens where the hosts do not reach it says what to change."""
     monkeypatch.setenv("CORPUSDIFF_SSH", site.hosts.ssh)
-    monkeypatch.setattr("corpusdiff.cluster_hosts._WORKER_S", 5.0)
+    monkeypatch.setattr("corpusdiff.cluster.hosts._WORKER_S", 5.0)
     cluster = HostsCluster(str(site.hosts.file(site.folder / "hosts", "workers=1")), ClusterOptions(listen="lo"), print)
     with pytest.raises(CorpusdiffError, match="--listen ADDRESS"):
         cluster.open()

@@ -14,16 +14,16 @@ import pytest
 from fault_runs import TESTS, process_table, wait_for
 
 from corpusdiff.cli.group import main
-from corpusdiff.cluster_hosts_file import Host, read_hosts
-from corpusdiff.cluster_hosts_links import HostLink, remote_command, ssh_command
-from corpusdiff.cluster_hosts_remote import MARK, Settings
+from corpusdiff.cluster.hosts_file import Host, read_hosts
+from corpusdiff.cluster.hosts_links import HostLink, remote_command, ssh_command
+from corpusdiff.cluster.hosts_remote import MARK, Settings
 from corpusdiff.errors import UsageError
 
 #: The far end, with a silence of its own.
 REMOTE = """
 import subprocess
 import sys
-from corpusdiff.cluster_hosts_remote import MARK, Settings, keep_workers
+from corpusdiff.cluster.hosts_remote import MARK, Settings, keep_workers
 keep_workers(Settings("tcp://127.0.0.1:9", 2, "here", spool=sys.argv[1]), sys.argv[1], float(sys.argv[2]))
 """
 
@@ -100,7 +100,7 @@ def test_no_login_shell_changes_what_is_run(tmp_path, shell):
     settings = Settings("tcp://h:1", 2, "h", spool="/a 'b' \"c\" $HOME `id` \\ !")
     command = remote_command(Host("h", python=str(program)), settings, ("GREETING='it is $5'", "export GREETING"))
     assert os.spawnvp(os.P_WAIT, shell, [shell, "-c", command]) == 0
-    assert out.read_text().splitlines() == ["-m", "corpusdiff.cluster_hosts_remote", settings.to_json(), "it is $5"]
+    assert out.read_text().splitlines() == ["-m", "corpusdiff.cluster.hosts_remote", settings.to_json(), "it is $5"]
 
 
 @pytest.mark.parametrize("silence_s", [60.0, 2.0])

@@ -13,12 +13,12 @@ from kubernetes_api import NAMESPACE, KubernetesApi
 from kubernetes_schemas import Refused, check_resource
 from needs import needs
 
-from corpusdiff import cluster_kubernetes
-from corpusdiff.cluster_kubernetes import KubernetesCluster
-from corpusdiff.cluster_kubernetes_api import Api, Driver
-from corpusdiff.cluster_kubernetes_spec import Pattern, cluster_resource
-from corpusdiff.cluster_options import ClusterOptions
-from corpusdiff.cluster_tls import make_certificates
+from corpusdiff.cluster import kubernetes
+from corpusdiff.cluster.kubernetes import KubernetesCluster
+from corpusdiff.cluster.kubernetes_api import Api, Driver
+from corpusdiff.cluster.kubernetes_spec import Pattern, cluster_resource
+from corpusdiff.cluster.options import ClusterOptions
+from corpusdiff.cluster.tls import make_certificates
 from corpusdiff.errors import CorpusdiffError, UsageError
 
 IMAGE = "corpusdiff:test"
@@ -64,9 +64,9 @@ def api(tmp_path, monkeypatch):
 @pytest.fixture
 def impatient(monkeypatch):
     """Waits for what will not come are over at once."""
-    monkeypatch.setattr(cluster_kubernetes, "_FAILING_S", 0.0)
-    monkeypatch.setattr(cluster_kubernetes, "_OPERATOR_S", 0.0)
-    monkeypatch.setattr(cluster_kubernetes, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(kubernetes, "_FAILING_S", 0.0)
+    monkeypatch.setattr(kubernetes, "_OPERATOR_S", 0.0)
+    monkeypatch.setattr(kubernetes, "_LOOK_EVERY_S", 0.01)
 
 
 def refusal(options=OPTIONS, kind=UsageError):
@@ -109,8 +109,8 @@ def test_dask_reads_its_settings_from_the_environment(monkeypatch):
     """The names and values that the pods get are those that Dask turns into our settings."""
     import dask
 
-    from corpusdiff.cluster_kubernetes_spec import dask_environment
-    from corpusdiff.cluster_settings import SETTINGS
+    from corpusdiff.cluster.kubernetes_spec import dask_environment
+    from corpusdiff.cluster.settings import SETTINGS
 
     read = dask.config.collect(paths=[], env=dask_environment())
     assert {name: dask.config.get(name, config=read) for name in SETTINGS} == SETTINGS
@@ -311,7 +311,7 @@ def test_links_between_pods_are_encrypted(api, tmp_path, monkeypatch):
     make_certificates(str(folder), ())
     volume = {"name": "tls", "hostPath": {"path": str(folder)}}
     pattern = Pattern(IMAGE, volumes=(volume,), mounts=({"name": "tls", "mountPath": str(folder)},))
-    monkeypatch.setattr(cluster_kubernetes, "_pattern", lambda driver, image: pattern)
+    monkeypatch.setattr(kubernetes, "_pattern", lambda driver, image: pattern)
     cluster = KubernetesCluster(ClusterOptions(workers=1, image=IMAGE, tls=str(folder)), print)
     try:
         client = cluster.open()
@@ -357,7 +357,7 @@ def test_whose_driver_is_gone(api):
 def test_a_secret_that_is_not_there(api, monkeypatch):
     """Waiting does not bring it: the run ends at once, and says its name."""
     pattern = Pattern(IMAGE, env_from=({"secretRef": {"name": "store"}},))
-    monkeypatch.setattr(cluster_kubernetes, "_pattern", lambda driver, image: pattern)
+    monkeypatch.setattr(kubernetes, "_pattern", lambda driver, image: pattern)
     said = refusal()
     assert "CreateContainerConfigError" in said
     assert "store" in said

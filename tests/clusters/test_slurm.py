@@ -14,7 +14,7 @@ from fault_runs import Run, kill, make_recordings, wait_for
 from needs import needs
 from slurm_here import PROGRAMS, slurm_here
 
-from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.errors import UsageError
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "slurm"
@@ -279,7 +279,7 @@ def test_jobs_that_cannot_start_their_worker(ground, command):
 
 def cluster(monkeypatch, tmp_path, **options):
     """A cluster that is not opened, where there is an sbatch of some kind."""
-    from corpusdiff.cluster_slurm import SlurmCluster
+    from corpusdiff.cluster.slurm import SlurmCluster
 
     (tmp_path / "sbatch").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -288,7 +288,7 @@ def cluster(monkeypatch, tmp_path, **options):
 
 def test_without_slurm(monkeypatch):
     """It is said before anything is done."""
-    from corpusdiff.cluster_slurm import SlurmCluster
+    from corpusdiff.cluster.slurm import SlurmCluster
 
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="no sbatch on the PATH"):
@@ -297,7 +297,7 @@ def test_without_slurm(monkeypatch):
 
 def test_without_its_package(monkeypatch, tmp_path):
     """The error has what to install."""
-    monkeypatch.delitem(sys.modules, "corpusdiff.cluster_slurm_jobs", raising=False)
+    monkeypatch.delitem(sys.modules, "corpusdiff.cluster.slurm_jobs", raising=False)
     for name in ("dask_jobqueue", "dask_jobqueue.slurm"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UsageError, match=r"pip install 'corpusdiff\[slurm\]'"):

@@ -19,7 +19,7 @@ from fault_table import record
 from needs import needs
 from netns_hosts import netns_hosts
 
-from corpusdiff.cluster_tls import CA, CERT, KEY, make_certificates, security
+from corpusdiff.cluster.tls import CA, CERT, KEY, make_certificates, security
 
 #: How long a scheduler may take to refuse somebody, in seconds.
 REFUSAL_S = 3

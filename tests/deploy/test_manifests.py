@@ -15,9 +15,9 @@ import yaml
 from kubernetes_schemas import Refused, check_resource
 
 from corpusdiff.cli import main
-from corpusdiff.cluster_kubernetes_spec import Pattern, cluster_resource, dask_environment
-from corpusdiff.cluster_options import ClusterOptions
-from corpusdiff.cluster_settings import ONE_THREAD
+from corpusdiff.cluster.kubernetes_spec import Pattern, cluster_resource, dask_environment
+from corpusdiff.cluster.options import ClusterOptions
+from corpusdiff.cluster.settings import ONE_THREAD
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -53,7 +53,7 @@ def test_everything_lives_in_one_namespace(resource):
 
 
 def test_the_driver_may_do_what_it_does():
-    """The calls of `cluster_kubernetes_api`, and none besides; the account is the driver's."""
+    """The calls of `cluster.kubernetes_api`, and none besides; the account is the driver's."""
     rules = {rule["resources"][0]: set(rule["verbs"]) for rule in of_kind("Role")["rules"]}
     assert rules == {"daskclusters": {"create", "get", "list", "delete"}, "pods": {"get", "list"}, "services": {"get"}}
     assert of_kind("RoleBinding")["subjects"][0]["name"] == of_kind("ServiceAccount")["metadata"]["name"]
@@ -116,7 +116,7 @@ def test_compose_sets_what_dask_needs(compose):
 
 
 def test_the_page_lists_the_settings_of_other_schedulers():
-    """`cluster_fitness` sends readers there."""
+    """`cluster.fitness` sends readers there."""
     page = (DEPLOY / "README.md").read_text()
     rows = dict(re.findall(r"^\| `(DASK_\w+)` \| `([^`]*)` \|", page, re.MULTILINE))
     assert rows == dask_environment()

@@ -24,10 +24,11 @@ SERIAL = ("--cluster", "none")
 
 #: The command, whose scheduler misses a worker after five seconds rather than 120.
 ATTENTIVE = """
-from corpusdiff import cli, cluster_settings
+from corpusdiff import cli
+from corpusdiff.cluster import settings
 
 if __name__ == "__main__":
-    cluster_settings.SETTINGS["distributed.scheduler.worker-ttl"] = "5s"
+    settings.SETTINGS["distributed.scheduler.worker-ttl"] = "5s"
     cli.main()
 """
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["corpusdiff"], enable_loader_override=False):
-    from corpusdiff.cluster_hosts_file import read_hosts
+    from corpusdiff.cluster.hosts_file import read_hosts
     from corpusdiff.control import Setting
     from corpusdiff.errors import ManifestError, ParameterError, StoreError, TrackError, UsageError
     from corpusdiff.expressions import Expression

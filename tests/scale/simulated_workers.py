@@ -9,7 +9,7 @@ from functools import cache
 
 from distributed import Worker
 
-from corpusdiff import cluster_fitness
+from corpusdiff.cluster import fitness
 
 
 async def serve(address: str, n_workers: int) -> None:
@@ -21,5 +21,5 @@ async def serve(address: str, n_workers: int) -> None:
 
 
 if __name__ == "__main__":
-    cluster_fitness._versions = cache(cluster_fitness._versions)  # every worker asks, and here all are one process
+    fitness._versions = cache(fitness._versions)  # every worker asks, and here all are one process
     asyncio.run(serve(sys.argv[1], int(sys.argv[2])))

@@ -20,7 +20,7 @@ from distributed import Client
 from scale.simulated import make_source
 from scale.simulated_run import peak_bytes
 
-from corpusdiff.cluster_settings import SETTINGS
+from corpusdiff.cluster.settings import SETTINGS
 from corpusdiff.store.generations import plan_key, read_plan
 from corpusdiff.store.local import LocalObjects
 from corpusdiff.store.record import record_key

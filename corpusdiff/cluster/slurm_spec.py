@@ -14,8 +14,8 @@ import dask
 import psutil
 from dask.utils import parse_bytes
 
-from corpusdiff.cluster_options import ClusterOptions
-from corpusdiff.cluster_settings import ONE_THREAD, SETTINGS
+from corpusdiff.cluster.options import ClusterOptions
+from corpusdiff.cluster.settings import ONE_THREAD, SETTINGS
 from corpusdiff.errors import UsageError
 
 #: What a job asks for unless told otherwise: memory for a track's own limit and for the worker beside it.

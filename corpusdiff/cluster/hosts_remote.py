@@ -1,6 +1,6 @@
 """The far end of a link to a host: keeps that host's workers running for as long as the driver is there.
 
-Started through SSH as ``python -m corpusdiff.cluster_hosts_remote SETTINGS``. The driver's heartbeat comes on stdin:
+Started through SSH as ``python -m corpusdiff.cluster.hosts_remote SETTINGS``. The driver's heartbeat comes on stdin:
 when it stops, or stdin ends, nothing of ours stays on this host. What happens goes to stdout, a line of JSON each.
 """
 
@@ -191,7 +191,7 @@ def _leave(places: list[_Place]) -> None:
 def _check(settings: Settings) -> None:
     """Raises UsageError for what must be mended on this host."""
     if settings.tls is not None:
-        from corpusdiff.cluster_tls import check_certificates
+        from corpusdiff.cluster.tls import check_certificates
 
         check_certificates(settings.tls)
     if settings.spool is not None and not os.access(settings.spool, os.W_OK | os.X_OK):

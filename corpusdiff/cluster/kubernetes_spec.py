@@ -9,8 +9,8 @@ from typing import Any
 
 from dask.utils import parse_bytes
 
-from corpusdiff.cluster_options import ClusterOptions
-from corpusdiff.cluster_settings import ONE_THREAD, SETTINGS
+from corpusdiff.cluster.options import ClusterOptions
+from corpusdiff.cluster.settings import ONE_THREAD, SETTINGS
 from corpusdiff.errors import UsageError
 
 #: Group, version and plural of the operator's resource.
@@ -133,7 +133,7 @@ def cluster_resource(
 
 
 def dask_environment() -> dict[str, str]:
-    """`cluster_settings.SETTINGS` as Dask reads them from the environment.
+    """`settings.SETTINGS` as Dask reads them from the environment.
 
     >>> dask_environment()["DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"]
     '120s'

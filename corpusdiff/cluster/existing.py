@@ -6,7 +6,7 @@ import time
 
 from distributed import Client
 
-from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.errors import UsageError
 from corpusdiff.runner import Notify
 
@@ -40,7 +40,7 @@ class ExistingCluster:
         self._leave()
         security = None
         if self._tls is not None:
-            from corpusdiff.cluster_tls import security as read_security
+            from corpusdiff.cluster.tls import security as read_security
 
             security = read_security(self._tls)
         until = time.monotonic() + _ANSWER_S

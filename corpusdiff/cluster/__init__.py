@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
-from corpusdiff.cluster_options import NO_OPTIONS, ClusterOptions
+from corpusdiff.cluster.options import NO_OPTIONS, ClusterOptions
 from corpusdiff.errors import UsageError
 from corpusdiff.runner import Notify, Runner, SerialRunner, ShardFunction, log_notice
 
@@ -61,7 +61,7 @@ or a scheduler's tcp://HOST:PORT or tls://HOST:PORT
     if kind == "none":
         yield SerialRunner(run_shard, notify=notify)
         return
-    from corpusdiff.cluster_settings import settings
+    from corpusdiff.cluster.settings import settings
 
     ours = kind not in {"tcp", "tls"}
     with settings() if ours else nullcontext():
@@ -115,22 +115,22 @@ class ClusterLink(Protocol):
 
 def _link(kind: str, spec: str, rest: str, options: ClusterOptions, notify: Notify) -> ClusterLink:
     if kind == "local":
-        from corpusdiff.cluster_local import OwnCluster
+        from corpusdiff.cluster.local import OwnCluster
 
         return OwnCluster(options.workers, options.spool, notify)
     if kind == "slurm":
-        from corpusdiff.cluster_slurm import SlurmCluster
+        from corpusdiff.cluster.slurm import SlurmCluster
 
         return SlurmCluster(options, notify)
     if kind == "kubernetes":
-        from corpusdiff.cluster_kubernetes import KubernetesCluster
+        from corpusdiff.cluster.kubernetes import KubernetesCluster
 
         return KubernetesCluster(options, notify)
     if kind == "hosts":
-        from corpusdiff.cluster_hosts import HostsCluster
+        from corpusdiff.cluster.hosts import HostsCluster
 
         return HostsCluster(rest, options, notify)
-    from corpusdiff.cluster_existing import ExistingCluster
+    from corpusdiff.cluster.existing import ExistingCluster
 
     return ExistingCluster(spec, options, notify)
 
@@ -139,8 +139,8 @@ def _link(kind: str, spec: str, rest: str, options: ClusterOptions, notify: Noti
 def _runner(
     link: ClusterLink, run_shard: ShardFunction, options: ClusterOptions, notify: Notify, *, elsewhere: bool
 ) -> Iterator[Runner]:
-    from corpusdiff.cluster_fitness import Fitness
-    from corpusdiff.runner_dask import DaskRunner
+    from corpusdiff.cluster.fitness import Fitness
+    from corpusdiff.cluster.runner import DaskRunner
 
     n_in_flight = 0
     try:

@@ -14,12 +14,12 @@ import dask
 import psutil
 from distributed import Client, LocalCluster
 
-from corpusdiff.cluster_hosts_file import Host, read_hosts
-from corpusdiff.cluster_hosts_links import HostLink, remote_command, ssh_command
-from corpusdiff.cluster_hosts_remote import Settings
-from corpusdiff.cluster_options import ClusterOptions
-from corpusdiff.cluster_settings import ONE_THREAD
-from corpusdiff.cluster_tls import security
+from corpusdiff.cluster.hosts_file import Host, read_hosts
+from corpusdiff.cluster.hosts_links import HostLink, remote_command, ssh_command
+from corpusdiff.cluster.hosts_remote import Settings
+from corpusdiff.cluster.options import ClusterOptions
+from corpusdiff.cluster.settings import ONE_THREAD
+from corpusdiff.cluster.tls import security
 from corpusdiff.errors import UsageError
 from corpusdiff.runner import Notify
 

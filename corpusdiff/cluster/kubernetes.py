@@ -9,9 +9,9 @@ from uuid import uuid4
 
 from distributed import Client
 
-from corpusdiff.cluster_kubernetes_api import Api, Driver
-from corpusdiff.cluster_kubernetes_spec import COMM_PORT, DRIVER, Pattern, cluster_resource
-from corpusdiff.cluster_options import ClusterOptions
+from corpusdiff.cluster.kubernetes_api import Api, Driver
+from corpusdiff.cluster.kubernetes_spec import COMM_PORT, DRIVER, Pattern, cluster_resource
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.runner import Notify, StopFlag
 
@@ -143,7 +143,7 @@ class KubernetesCluster:
     def _connected(self, host: str) -> Client:
         security = None
         if self._options.tls is not None:
-            from corpusdiff.cluster_tls import security as read_security
+            from corpusdiff.cluster.tls import security as read_security
 
             security = read_security(self._options.tls)
         address = f"{'tls' if security else 'tcp'}://{f'[{host}]' if ':' in host else host}:{COMM_PORT}"

@@ -12,8 +12,8 @@ import tempfile
 import threading
 from collections.abc import Sequence
 
-from corpusdiff.cluster_hosts_file import Host
-from corpusdiff.cluster_hosts_remote import HEARTBEAT, MARK, QUIT, Settings
+from corpusdiff.cluster.hosts_file import Host
+from corpusdiff.cluster.hosts_remote import HEARTBEAT, MARK, QUIT, Settings
 from corpusdiff.errors import UsageError
 from corpusdiff.runner import Notify
 
@@ -56,7 +56,7 @@ def ssh_command() -> list[str]:
 
 def remote_command(host: Host, settings: Settings, prologue: Sequence[str]) -> str:
     """What the host's login shell is to run: one script for ``sh``, in letters that no shell has a meaning for."""
-    run = shlex.join([host.python, "-m", "corpusdiff.cluster_hosts_remote", settings.to_json()])
+    run = shlex.join([host.python, "-m", "corpusdiff.cluster.hosts_remote", settings.to_json()])
     # The home folder, in which it runs, is no place to import from.
     script = "\n".join([*prologue, "export PYTHONSAFEPATH=1", f"exec {run}"])
     letters = base64.b64encode(script.encode()).decode()

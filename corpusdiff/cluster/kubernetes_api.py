@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from corpusdiff.cluster_kubernetes_spec import GROUP, MADE_BY_US, PLURAL, VERSION
+from corpusdiff.cluster.kubernetes_spec import GROUP, MADE_BY_US, PLURAL, VERSION
 from corpusdiff.errors import CorpusdiffError, UsageError
 
 try:

@@ -9,7 +9,7 @@ import traceback
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from corpusdiff.cluster_fitness import Fitness
+from corpusdiff.cluster.fitness import Fitness
 from corpusdiff.runner import ShardFunction, describe
 from corpusdiff.shards import Progress, ShardReport, ShardTask
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from distributed import Client
 
-from corpusdiff.cluster_settings import SETTINGS
+from corpusdiff.cluster.settings import SETTINGS
 from corpusdiff.errors import UsageError
 from corpusdiff.manifests.remote import why_unreached
 from corpusdiff.runner import Notify

@@ -13,7 +13,7 @@ import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Status
 
-from corpusdiff.cluster_settings import ONE_THREAD, signals_blocked
+from corpusdiff.cluster.settings import ONE_THREAD, signals_blocked
 from corpusdiff.errors import CorpusdiffError
 from corpusdiff.runner import Notify
 

@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 from distributed import Client, Future, KilledWorker
 
-from corpusdiff.cluster_fitness import Fitness
+from corpusdiff.cluster.fitness import Fitness
+from corpusdiff.cluster.flight import Attempt, Backlog
+from corpusdiff.cluster.window import Workers
+from corpusdiff.cluster.worker import PROGRESS_EVERY_S, TOPIC, RunPlugin, run_on_worker, start_draining
 from corpusdiff.errors import CorpusdiffError, UsageError
-from corpusdiff.flight import Attempt, Backlog
 from corpusdiff.runner import (
     Notify,
     OnProgress,
@@ -26,9 +28,7 @@ from corpusdiff.runner import (
     interrupted,
     log_notice,
 )
-from corpusdiff.runner_worker import PROGRESS_EVERY_S, TOPIC, RunPlugin, run_on_worker, start_draining
 from corpusdiff.shards import Progress, ShardReport, ShardTask
-from corpusdiff.window import Workers
 
 #: What says nothing about the shard: its worker, the network or a disk failed.
 INFRASTRUCTURE = (OSError, KilledWorker, CancelledError, MemoryError)

@@ -17,7 +17,7 @@ from typing import Any
 from distributed.deploy.adaptive import Adaptive
 from distributed.deploy.spec import ProcessInterface
 
-from corpusdiff.cluster_settings import signals_blocked
+from corpusdiff.cluster.settings import signals_blocked
 from corpusdiff.runner import Notify
 
 with signals_blocked():  # as it loads, it takes over Ctrl-C, which would end the run without a word

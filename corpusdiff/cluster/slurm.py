@@ -14,14 +14,14 @@ from uuid import uuid4
 import dask
 from distributed import Client
 
-from corpusdiff.cluster_options import ClusterOptions
-from corpusdiff.cluster_settings import signals_blocked
-from corpusdiff.cluster_slurm_spec import SECTION, dask_settings, job_options, listening, log_pattern
+from corpusdiff.cluster.options import ClusterOptions
+from corpusdiff.cluster.settings import signals_blocked
+from corpusdiff.cluster.slurm_spec import SECTION, dask_settings, job_options, listening, log_pattern
 from corpusdiff.errors import CorpusdiffError, UsageError
 from corpusdiff.runner import Notify
 
 if TYPE_CHECKING:
-    from corpusdiff.cluster_slurm_jobs import Office, SLURMCluster
+    from corpusdiff.cluster.slurm_jobs import Office, SLURMCluster
 
 #: How long idle workers may take to leave at the end, in seconds.
 _LEAVE_S = 15.0
@@ -74,7 +74,7 @@ class SlurmCluster:
         Raises UsageError where Slurm refuses the jobs; CorpusdiffError where they end before their workers come, or
         none comes in the time that the options give.
         """
-        from corpusdiff.cluster_slurm_jobs import Keeper, Office
+        from corpusdiff.cluster.slurm_jobs import Keeper, Office
 
         self._end(kill=True)
         _make_folder(self._logs)
@@ -101,7 +101,7 @@ class SlurmCluster:
 
     def _started(self, office: Office) -> SLURMCluster:
         """A scheduler, and no job yet. Dask's own settings for Slurm, the user's or the site's, do not count."""
-        from corpusdiff.cluster_slurm_jobs import SLURMCluster, WorkerJob
+        from corpusdiff.cluster.slurm_jobs import SLURMCluster, WorkerJob
 
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="corpusdiff-dask-"))
         self._stack.enter_context(dask.config.set(dask_settings(folder)))
@@ -172,7 +172,7 @@ class SlurmCluster:
 
 def _check_installed() -> None:
     try:
-        import corpusdiff.cluster_slurm_jobs  # noqa: F401
+        import corpusdiff.cluster.slurm_jobs  # noqa: F401
     except ImportError as error:
         raise UsageError(f"--cluster slurm needs a package more ({error}): pip install 'corpusdiff[slurm]'") from error
 
@@ -194,7 +194,7 @@ def _make_folder(logs: str) -> None:
 def _security(folder: str | None) -> Any:
     if folder is None:
         return None
-    from corpusdiff.cluster_tls import security
+    from corpusdiff.cluster.tls import security
 
     return security(folder)
 
@@ -208,7 +208,7 @@ def _states(office: Office) -> str:
 
 
 def _cancel(office: Office, which: tuple[str, ...]) -> None:
-    from corpusdiff.cluster_slurm_jobs import slurm
+    from corpusdiff.cluster.slurm_jobs import slurm
 
     if not office.n_submitted:
         return
