@@ -5,12 +5,13 @@ CORPUS ?= demo/corpus
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JUDGES := $(VENV)/.judges
+FORMATS := $(VENV)/.formats
 FAULTS := $(abspath $(VENV))/faults.jsonl
 
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
-.PHONY: help venv quality-venv lock demo test check faults faults-short image scale long quality quality-short bench bench-short wheel clean
+.PHONY: help venv quality-venv formats-venv lock demo test check formats faults faults-short image scale long quality quality-short bench bench-short wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,10 +31,18 @@ $(JUDGES): $(STAMP) requirements-quality.txt
 	$(BIN)/python -m pip install --quiet -r requirements-quality.txt
 	@touch $@
 
+formats-venv: $(FORMATS) ## add the libraries that others read corpora with: lhotse, datasets, webdataset, PyTorch ...
+
+$(FORMATS): $(STAMP) requirements-formats.txt
+	$(BIN)/python -m pip install --quiet -r requirements-formats.txt
+	@touch $@
+
 lock: venv ## bring requirements-lock.txt up to date with pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(LOCK) --extra dev -o requirements-lock.txt pyproject.toml
 	$(LOCK) --extra quality -c requirements-lock.txt -o requirements-quality.txt pyproject.toml
+	$(LOCK) --extra formats -c requirements-lock.txt -o requirements-formats.txt pyproject.toml
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements-formats.txt
 
 demo: venv ## make a corpus (or take CORPUS=path), process it, show what came out
 	@PATH="$(abspath $(BIN)):$$PATH" CORPUS="$(CORPUS)" bash tests/demo.sh
@@ -48,6 +57,9 @@ check: venv ## format, lint, types, direction of imports, size of modules
 	$(BIN)/lint-imports
 	@long=$$(find corpusdiff -name '*.py' -exec awk 'END { if (NR > 300) print FILENAME ": " NR " lines, at most 300" }' {} \;); \
 		[ -z "$$long" ] || { echo "$$long"; exit 1; }
+
+formats: formats-venv ## exports, sources and training read by the formats' own libraries
+	$(BIN)/python -m pytest $(wildcard tests/formats tests/training tests/test_training.py) tests/test_export.py
 
 faults: venv ## kill processes, break disks, cut links, fail stores; the table of it all
 	@rm -f $(FAULTS)
