@@ -88,7 +88,7 @@ class Stretch:
         """A track's fields with all times moved, and what its supervisions say as those say it that are left."""
         found = {name: self._timed(value) if name in TIMED else value for name, value in fields.items()}
         supervisions = fields.get("supervisions")
-        listed = _loaded(supervisions)
+        listed = loaded(supervisions)
         if is_supervisions(listed):
             left = [moved for item in listed if (moved := self._supervision(item)) is not None]
             before, after = said(listed), said(left)
@@ -98,10 +98,10 @@ class Stretch:
 
     def _timed(self, value: object) -> object:
         """A field's value with its times moved; as it is where it is not of a known shape."""
-        loaded = _loaded(value)
-        if loaded is not value:
-            moved = self._timed(loaded)
-            return value if moved is loaded else json.dumps(moved, ensure_ascii=False)
+        inner = loaded(value)
+        if inner is not value:
+            moved = self._timed(inner)
+            return value if moved is inner else json.dumps(moved, ensure_ascii=False)
         if _is_alignment(value):
             return self._alignment(value)  # type: ignore[arg-type]
         if not isinstance(value, list) or not value:
@@ -191,7 +191,7 @@ def said(supervisions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _loaded(value: object) -> object:
+def loaded(value: object) -> object:
     """What a text of a CSV or Parquet manifest holds where it is JSON; anything else as it is."""
     if not isinstance(value, str) or value[:1] not in {"[", "{"}:
         return value
