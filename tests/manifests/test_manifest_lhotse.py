@@ -39,7 +39,7 @@ def test_a_cut(tmp_path):
     assert (track.id, track.path, track.offset_s, track.duration_s, track.channel) == ("cut", "a/rec.wav", 0.5, 1.0, 1)
     assert track.fields["supervisions"] == CUT["supervisions"]
     known = {name: value for name, value in track.fields.items() if name != "supervisions"}
-    assert known == {"text": "hi", "speaker": "x", "snr": 12, "nested": {"a": [1]}}
+    assert known == {"text": "hi", "speaker": "x", "snr": 12, "nested": {"a": [1]}, "recording_id": "rec"}
 
 
 def test_recordings_and_cuts_of_all_channels(tmp_path):
@@ -60,7 +60,7 @@ def test_recordings_and_cuts_of_all_channels(tmp_path):
         (RECORDING | {"sources": []}, "0 sources"),
         (
             CUT | {"type": "MultiCut", "channel": [0, 1], "recording": RECORDING | {"channel_ids": [0, 1, 2]}},
-            r"channels \[0, 1\] of a recording with \[0, 1, 2\]",
+            r"channels \[0, 1\] of a file with \[0, 1, 2\]",
         ),
     ],
 )
