@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -12,9 +11,6 @@ from typing import IO, Any
 from corpusdiff.errors import ManifestError
 from corpusdiff.manifests.base import without_query
 from corpusdiff.manifests.transport import open_file
-
-#: Text is decompressed in blocks of so many bytes.
-_BLOCK = 1 << 20
 
 _DECODE = json.JSONDecoder(parse_constant=lambda _: None).decode
 
@@ -58,7 +54,7 @@ def _raw_lines(source: str) -> Iterator[tuple[int, bytes]]:
             raise ManifestError(f"{source}: damaged after line {line}: {error}") from error
 
 
-def _unpacked(file: IO[bytes], source: str) -> IO[bytes]:
+def _unpacked(file: IO[bytes], source: str) -> IO[bytes] | gzip.GzipFile:
     if without_query(source).endswith(".gz"):
-        return io.BufferedReader(gzip.GzipFile(fileobj=file), _BLOCK)
+        return gzip.GzipFile(fileobj=file)
     return file
