@@ -10,7 +10,7 @@ from corpusdiff.errors import ManifestError
 from corpusdiff.manifests.base import Manifest, without_query
 from corpusdiff.manifests.folder import FileManifest, FolderManifest, GlobManifest
 from corpusdiff.manifests.globs import is_glob
-from corpusdiff.manifests.kaldi import KaldiManifest
+from corpusdiff.manifests.kaldi import KaldiManifest, is_kaldi
 from corpusdiff.manifests.lhotse import is_lhotse_file
 from corpusdiff.manifests.lhotse_folder import is_lhotse_folder, open_lhotse, open_supervisions
 from corpusdiff.manifests.listing import ListManifest
@@ -93,8 +93,7 @@ def _open_as(source: str, form: str) -> Manifest:
 
 def _open(source: str) -> Manifest:
     if "://" in source:
-        reader = None if is_url_glob(source) else _READERS.get(extension(without_query(source)))
-        return reader(source) if reader else open_remote(source)
+        return open_remote(source) if is_url_glob(source) else _open_url(source)
     if os.path.isdir(source):
         return _open_folder(source)
     if not os.path.exists(source):
@@ -104,6 +103,23 @@ def _open(source: str) -> Manifest:
     if not os.path.isfile(source):
         raise ManifestError(f"{source}: not a regular file; expected {_SOURCES}")
     return _open_file(source)
+
+
+def _open_url(source: str) -> Manifest:
+    """A manifest where name or content say so, else what lies behind the URL."""
+    name = without_query(source).lower()
+    if name.endswith((".jsonl", ".jsonl.gz")) and is_lhotse_file(source):
+        return open_lhotse(source)
+    reader = _READERS.get(extension(name))
+    if reader:
+        return reader(source)
+    if name.endswith(("/", "wav.scp")) or not extension(name):
+        folder = source.removesuffix("wav.scp").rstrip("/")
+        if is_kaldi(folder):
+            return KaldiManifest(folder)
+        if is_lhotse_folder(folder):
+            return open_lhotse(folder)
+    return open_remote(source)
 
 
 def _open_file(source: str) -> Manifest:
