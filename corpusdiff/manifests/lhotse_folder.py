@@ -10,7 +10,7 @@ import os
 import re
 
 from corpusdiff.errors import ManifestError
-from corpusdiff.manifests.base import Manifest
+from corpusdiff.manifests.base import Manifest, without_query
 from corpusdiff.manifests.beside import is_file
 from corpusdiff.manifests.lhotse import (
     JoinedManifest,
@@ -19,7 +19,7 @@ from corpusdiff.manifests.lhotse import (
     is_lhotse_file,
     is_supervision_file,
 )
-from corpusdiff.manifests.transport import is_folder, scheme_of
+from corpusdiff.manifests.transport import scheme_of
 
 #: A file of Lhotse's by its name; numbers at the end are those of Shar, which has tars too.
 _NAME = re.compile(r"(?:.*[-_.])?(recordings|supervisions|cuts)(?:[-_.](?!\d+\.).*)?\.jsonl(?:\.gz)?")
@@ -32,7 +32,7 @@ def open_lhotse(source: str) -> Manifest:
 
     A folder with several manifests is refused with their names.
     """
-    if is_folder(source):
+    if _is_folder(source):
         return _open_found(source, _found(source))
     supervisions = _sibling(source, "recordings", "supervisions")
     return LhotseManifest(source) if supervisions is None else JoinedManifest(source, supervisions)
@@ -40,7 +40,7 @@ def open_lhotse(source: str) -> Manifest:
 
 def open_supervisions(source: str) -> Manifest:
     """Supervisions as tracks, of a file of them or of a folder. Raises ManifestError."""
-    if is_folder(source):
+    if _is_folder(source):
         listed = _found(source).get("supervisions", [])
         if len(listed) != 1:
             raise ManifestError(f"{source}: {_several(listed, 'supervisions')}")
@@ -60,6 +60,13 @@ def is_lhotse_folder(folder: str) -> bool:
     found = _found(folder)
     first = next((paths[0] for paths in found.values()), None)
     return first is not None and is_lhotse_file(first)
+
+
+def _is_folder(source: str) -> bool:
+    """Whether a source is a folder of manifests; behind a URL its name tells, for not all servers do."""
+    if not scheme_of(source):
+        return os.path.isdir(source)
+    return not without_query(source).endswith((".jsonl", ".json", ".gz"))
 
 
 def _open_found(folder: str, found: dict[str, list[str]]) -> Manifest:
