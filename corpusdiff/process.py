@@ -18,7 +18,7 @@ from corpusdiff.fetch import Copies, Fetcher
 from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
 from corpusdiff.manifests.base import Track, with_file_state
 from corpusdiff.manifests.reach import check_reach
-from corpusdiff.manifests.times import Clock
+from corpusdiff.manifests.clock import Clock
 from corpusdiff.plan import Plan
 from corpusdiff.shards import Progress, ShardReport, ShardTask
 from corpusdiff.store.commit import CommitReport, commit_shard, is_committed
@@ -172,7 +172,8 @@ class _Outcome:
 
     def add(self, track: Track, rows: list[dict[str, Any]], cpu_s: float) -> None:
         """One track has its outcome."""
-        self.rows += [{**row, "path": track.path, "fields": self._clock.fields(track, row)} for row in rows]
+        for row, fields in zip(rows, self._clock.fields(track, rows), strict=True):
+            self.rows.append({**row, "path": track.path, "fields": fields})
         self.cpu_s += cpu_s
         self._done += 1
         self._failed += sum(row["status"] == "failed" for row in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from corpusdiff.manifests.times import is_supervisions, loaded
+from corpusdiff.manifests.timed import is_supervisions, loaded
 
 #: What Lhotse's SupervisionSegment has; it refuses any other key.
 _OWN = frozenset(

@@ -19,7 +19,7 @@ from corpusdiff.manifests.transport import open_file
 _FILES = {"text": "text", "utt2spk": "speaker", "utt2dur": "duration"}
 
 #: Names that a row has for itself, and other fields' own: a file of such an ``x`` gives the field ``utt2x``.
-_TAKEN = frozenset({"id", "audio_filepath", "offset", "start", "duration", "channel", "recording", "speaker", "text"})
+_TAKEN = frozenset({"id", "audio_filepath", "offset", "start", "duration", "channel", "speaker", "text"})
 
 #: What a server that does not list its folders is asked for.
 _USUAL = ("text", "utt2spk", "utt2dur", "utt2lang", "utt2gender", "utt2num_frames", "utt2uniq", "spk2gender")

@@ -17,7 +17,7 @@ class LhotseManifest(RowManifest):
     """Cuts (``MonoCut``, ``MultiCut``) or recordings; a track for each, or for each file of one of several files.
 
     Supervisions become the field ``supervisions``, as Lhotse has them, with times in seconds of the track; what they
-    say are fields too, see `corpusdiff.manifests.times.said`, and so is each key of ``custom``.
+    say are fields too, see `corpusdiff.manifests.timed.said`, and so is each key of ``custom``.
     """
 
     kind: ClassVar[str] = "lhotse"

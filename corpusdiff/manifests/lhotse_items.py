@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from corpusdiff.errors import ManifestError
-from corpusdiff.manifests.times import Stretch, is_supervisions, said
+from corpusdiff.manifests.rows import PATH_COLUMNS
+from corpusdiff.manifests.timed import is_supervisions, said
+from corpusdiff.manifests.times import Stretch
 
 #: Keys of a cut or recording that say where its audio is, or describe it as it was; all others are kept as fields.
 _PLACES = frozenset(
@@ -33,10 +35,14 @@ _REMEDIES = {
 
 
 def is_lhotse(row: object) -> bool:
-    """Whether an object is a line of a Lhotse manifest."""
-    return isinstance(row, dict) and (
-        "sources" in row or "recording" in row or row.get("type") in _KINDS or is_supervision(row)
-    )
+    """Whether an object is a line of a Lhotse manifest. One that names a file as other manifests do is none.
+
+    >>> is_lhotse({"id": "r", "sources": []}), is_lhotse({"audio_filepath": "a.wav", "recording": "r"})
+    (True, False)
+    """
+    if not isinstance(row, dict) or any(name in row for name in PATH_COLUMNS):
+        return False
+    return "sources" in row or "recording" in row or row.get("type") in _KINDS or is_supervision(row)
 
 
 def is_supervision(row: object) -> bool:
@@ -90,11 +96,11 @@ def rows_of(item: Mapping[str, Any], place: str, supervisions: Sequence[Mapping[
 
 def cut_of_supervision(item: Mapping[str, Any], recording: Mapping[str, Any]) -> dict[str, Any]:
     """A supervision as the cut of its recording that it is about, as ``CutSet.trim_to_supervisions`` makes it."""
-    moved = Stretch(item["start"], 1.0, float("inf")).fields({"supervisions": [item]})["supervisions"]
     channel = item.get("channel")
     return {
         "id": item.get("id"), "start": item["start"], "duration": item["duration"], "recording": recording,
-        "channel": channel, "supervisions": moved, "type": "MultiCut" if isinstance(channel, list) else "MonoCut",
+        "channel": channel, "supervisions": [Stretch(item["start"]).supervision(item)],
+        "type": "MultiCut" if isinstance(channel, list) else "MonoCut",
     }  # fmt: skip
 
 

@@ -1,10 +1,7 @@
-"""Times in a manifest's fields, moved to where they are in what a job makes of a track.
+"""Times moved to where they are in a part of a track, played as fast as it is.
 
-Trimming, cutting, speed and tempo move what was said in a recording. The fields that say when are known by their names
-and shape: Lhotse's ``supervisions`` with their alignments, and lists of words, segments and the like whose items have a
-start and an end in seconds, counted from where the row's own audio begins. What lies outside of a row's audio is left
-out of that row, what is cut in two is clipped and says so under ``clipped``, with the times it had in the track. The
-manifest as it was stands in the corpus' ``plan``, under the track's id.
+What lies outside of the part is left out, what is cut in two is clipped and says so under ``clipped``, with the times
+it had in the track.
 """
 
 from __future__ import annotations
@@ -13,19 +10,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any, TypeGuard
+from typing import Any
 
-from corpusdiff.manifests.base import Track
+import numpy as np
+from numpy.typing import NDArray
 
-#: Fields that hold a list of items with a start and an end, or an alignment as Lhotse has it.
-TIMED = (
-    "alignment", "alignments", "chars", "chunks", "diarization", "phonemes", "phones", "segments", "sentences",
-    "speaker_turns", "turns", "utterances", "word_segments", "word_timestamps", "words",
-)  # fmt: skip
-
-#: Of supervisions, what a row of its own would have.
-SAID = ("text", "speaker", "language", "gender")
+from corpusdiff.manifests.timed import TIMED, is_alignment, is_supervisions, is_table, loaded, span
 
 #: What is left of an item must be so long, and what is cut off it too to be told of, in seconds.
 _LEAST_S = 0.001
@@ -38,36 +28,6 @@ _DIGITS = 8
 
 
 @dataclass(frozen=True)
-class Clock:
-    """What a job does to the time of its tracks.
-
-    Parameters
-    ----------
-    cuts : whether a row may be less than its track
-    pace : so many times as fast, by speed and by tempo
-    """
-
-    cuts: bool
-    pace: float
-
-    @classmethod
-    def of_job(cls, job: Mapping[str, Any]) -> Clock:
-        """Of a job as `corpusdiff.job.Job.to_dict` has it."""
-        source = job.get("source") or {}
-        cuts = source.get("segment_s") is not None or job.get("vad") is not None
-        return cls(cuts, source.get("speed", 1.0) * source.get("tempo", 1.0))
-
-    def fields(self, track: Track, row: Mapping[str, Any]) -> dict[str, object]:
-        """The track's fields as they are for the audio of one of its rows; those that hold no times are the same."""
-        fields = dict(track.fields)
-        if (not self.cuts and self.pace == 1.0) or not row["sr"] or row["status"] == "failed":
-            return fields
-        end_s = row["n_samples"] / row["sr"] if self.cuts else math.inf
-        stretch = Stretch(row["start_s"] - track.offset_s, self.pace, end_s, _length_s(track))
-        return stretch.fields(fields)
-
-
-@dataclass(frozen=True)
 class Stretch:
     """A part of a track, as a row of its own.
 
@@ -76,71 +36,42 @@ class Stretch:
     start_s : where in the track it begins
     pace : how many times as fast it is played
     end_s : its length as it is played; infinite where nothing is cut off
-    track_s : length of the track, where it is known
     """
 
-    start_s: float
-    pace: float
-    end_s: float
-    track_s: float | None = None
+    start_s: float = 0.0
+    pace: float = 1.0
+    end_s: float = math.inf
 
-    def fields(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """A track's fields with all times moved, and what its supervisions say as those say it that are left."""
-        found = {name: self._timed(value) if name in TIMED else value for name, value in fields.items()}
-        supervisions = fields.get("supervisions")
-        listed = loaded(supervisions)
-        if is_supervisions(listed):
-            left = [moved for item in listed if (moved := self._supervision(item)) is not None]
-            before, after = said(listed), said(left)
-            found |= {name: after.get(name) for name in SAID if name in found and found[name] == before.get(name)}
-            found["supervisions"] = left if listed is supervisions else json.dumps(left, ensure_ascii=False)
-        return found
-
-    def _timed(self, value: object) -> object:
-        """A field's value with its times moved; as it is where it is not of a known shape."""
-        inner = loaded(value)
-        if inner is not value:
-            moved = self._timed(inner)
-            return value if moved is inner else json.dumps(moved, ensure_ascii=False)
-        if _is_alignment(value):
-            return self._alignment(value)  # type: ignore[arg-type]
-        if not isinstance(value, list) or not value:
-            return value
-        spans = [_span(item) for item in value]
-        latest_s = math.inf if self.track_s is None else self.track_s + _BEYOND_S
-        if any(span is None or span[1] > latest_s for span in spans):
-            return value
-        return [moved for item in value if (moved := self._item(item)) is not None]
-
-    def _supervision(self, item: Mapping[str, Any]) -> dict[str, Any] | None:
-        place = self._place(item["start"], item["start"] + item["duration"])
+    def supervision(self, item: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Lhotse's supervision with its alignment, None where it is not in here."""
+        place = self.place(item["start"], item["start"] + item["duration"])
         if place is None:
             return None
         start_s, stop_s, clipped = place
         moved = {**item, "start": start_s, "duration": round(stop_s - start_s, _DIGITS)}
-        if _is_alignment(item.get("alignment")):
-            moved["alignment"] = self._alignment(item["alignment"])
+        if is_alignment(item.get("alignment")):
+            moved["alignment"] = self.alignment(item["alignment"])
         if clipped:
             was = {"start": item["start"], "duration": item["duration"]}
             moved["custom"] = {**(item.get("custom") or {}), "clipped": was}
         return moved
 
-    def _alignment(self, alignment: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, list[list[Any]]]:
+    def alignment(self, alignment: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, list[list[Any]]]:
         """Lhotse's lists of symbol, start, duration and score."""
         moved: dict[str, list[list[Any]]] = {}
         for name, items in alignment.items():
             moved[name] = []
             for symbol, start, duration, *score in items:
-                place = self._place(start, start + duration)
+                place = self.place(start, start + duration)
                 if place is not None:
                     moved[name].append([symbol, place[0], round(place[1] - place[0], _DIGITS), *score])
         return moved
 
-    def _item(self, item: Mapping[str, Any]) -> dict[str, Any] | None:
+    def item(self, item: Mapping[str, Any]) -> dict[str, Any] | None:
         """An item with a start and an end (or a duration, or a pair of times), and with what is timed inside it."""
-        before = _span(item)
+        before = span(item)
         assert before is not None
-        place = self._place(*before)
+        place = self.place(*before)
         if place is None:
             return None
         start_s, stop_s, clipped = place
@@ -151,10 +82,12 @@ class Stretch:
             moved["start"] = start_s
             moved |= {"end": stop_s} if "end" in item else {}
             moved |= {"duration": round(stop_s - start_s, _DIGITS)} if "duration" in item else {}
-        moved |= {name: self._timed(item[name]) for name in TIMED if name in item}
+        for name in TIMED:
+            if name in item and (inside := timed_value(item[name])) is not None:
+                moved[name] = inside.moved(self)
         return moved | {"clipped": {"start": before[0], "end": before[1]}} if clipped else moved
 
-    def _place(self, start: float, stop: float) -> tuple[float, float, bool] | None:
+    def place(self, start: float, stop: float) -> tuple[float, float, bool] | None:
         """Where a stretch of the track's time is, and whether some of it is cut off; None where it is not there."""
         first, last = (start - self.start_s) / self.pace, (stop - self.start_s) / self.pace
         if math.isinf(self.end_s):
@@ -166,79 +99,94 @@ class Stretch:
         clipped = inside - first > _LEAST_S or last - out > _LEAST_S
         return round(inside, _DIGITS), round(out, _DIGITS), clipped
 
+    def may_hold(self, spans: NDArray[np.float64]) -> list[int]:
+        """Which of many spans, (n, 2) in seconds of the track, are not surely outside of it."""
+        if math.isinf(self.end_s):
+            return list(range(len(spans)))
+        stop_s = self.start_s + self.end_s * self.pace
+        inside = (spans[:, 1] >= self.start_s - _LEAST_S) & (spans[:, 0] <= stop_s + _LEAST_S)
+        found: list[int] = np.flatnonzero(inside).tolist()
+        return found
 
-def is_supervisions(value: object) -> TypeGuard[list[dict[str, Any]]]:
-    """Whether a field holds supervisions as Lhotse writes them."""
-    return isinstance(value, list) and all(
-        isinstance(item, dict) and _is_time(item.get("start")) and _is_length(item.get("duration")) for item in value
-    )
 
+@dataclass(frozen=True)
+class TimedList:
+    """A field's list of items with times, which may be moved to many stretches.
 
-def said(supervisions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What supervisions say of all their audio: their texts in order of time, and what all of them have in common.
-
-    >>> said([{"start": 1, "text": "b", "speaker": "x"}, {"start": 0, "text": "a", "speaker": "x", "language": "en"}])
-    {'text': 'a b', 'speaker': 'x'}
+    Parameters
+    ----------
+    items : supervisions, or anything with a start and an end
+    spans : (n, 2) start and end of each in seconds
+    are_supervisions : whether they are Lhotse's
+    columns : names of the field's lists side by side; None where it is a list of items
+    as_text : whether the field holds all that as JSON
     """
-    texts = [
-        item["text"] for item in sorted(supervisions, key=itemgetter("start")) if isinstance(item.get("text"), str)
-    ]
-    found: dict[str, Any] = {"text": " ".join(texts)} if texts else {}
-    for name in SAID[1:]:
-        values = [item.get(name) for item in supervisions]
-        if values and values[0] is not None and values.count(values[0]) == len(values):
-            found[name] = values[0]
-    return found
+
+    items: Sequence[Mapping[str, Any]]
+    spans: NDArray[np.float64]
+    are_supervisions: bool = False
+    columns: tuple[str, ...] | None = None
+    as_text: bool = False
+
+    def left(self, stretch: Stretch) -> list[dict[str, Any]]:
+        """The items that are in a stretch, moved."""
+        move = stretch.supervision if self.are_supervisions else stretch.item
+        chosen = (move(self.items[i]) for i in stretch.may_hold(self.spans))
+        return [item for item in chosen if item is not None]
+
+    def moved(self, stretch: Stretch) -> object:
+        """The field for a stretch."""
+        return self.packed(self.left(stretch))
+
+    def packed(self, items: list[dict[str, Any]]) -> object:
+        """Items in the form of the field."""
+        value: object = items
+        if self.columns is not None:
+            clipped = ["clipped"] if any("clipped" in item for item in items) else []
+            value = {name: [item.get(name) for item in items] for name in [*self.columns, *clipped]}
+        return json.dumps(value, ensure_ascii=False) if self.as_text else value
 
 
-def loaded(value: object) -> object:
-    """What a text of a CSV or Parquet manifest holds where it is JSON; anything else as it is."""
-    if not isinstance(value, str) or value[:1] not in {"[", "{"}:
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
+@dataclass(frozen=True)
+class TimedAlignment:
+    """A field's alignment as Lhotse has it; `as_text` as in `TimedList`."""
+
+    alignment: Mapping[str, Sequence[Sequence[Any]]]
+    as_text: bool = False
+
+    def moved(self, stretch: Stretch) -> object:
+        """The field for a stretch."""
+        value = stretch.alignment(self.alignment)
+        return json.dumps(value, ensure_ascii=False) if self.as_text else value
 
 
-def _length_s(track: Track) -> float | None:
-    """Seconds of a track, as far as its row and its header say; the longer of two claims."""
-    if track.duration_s is not None:
-        return track.duration_s
-    header = track.header_samples / track.header_sr if track.header_samples and track.header_sr else None
-    claims = [value for value in (header, track.fields.get("duration")) if _is_length(value)]
-    return max(claims) if claims else None  # type: ignore[type-var,return-value]
-
-
-def _span(item: object) -> tuple[float, float] | None:
-    """Start and end of an item in seconds; None where it has none."""
-    if not isinstance(item, dict):
+def timed_supervisions(value: object) -> TimedList | None:
+    """What a field holds where it is supervisions as Lhotse has them."""
+    inner = loaded(value)
+    if not is_supervisions(inner):
         return None
-    if "start" in item:
-        start, stop = item["start"], item.get("end")
-        if "end" not in item and _is_time(start) and _is_length(item.get("duration")):
-            stop = start + item["duration"]
-    elif isinstance(pair := item.get("timestamp"), list) and len(pair) == 2:
-        start, stop = pair
-    else:
+    spans = [(item["start"], item["start"] + item["duration"]) for item in inner]
+    return TimedList(inner, _array(spans), are_supervisions=True, as_text=inner is not value)
+
+
+def timed_value(value: object, track_s: float | None = None) -> TimedList | TimedAlignment | None:
+    """What a field holds where that is of a known shape, with times that may be those of a track of `track_s`."""
+    inner = loaded(value)
+    as_text = inner is not value
+    if is_alignment(inner):
+        return TimedAlignment(inner, as_text)
+    columns = None
+    if is_table(inner):
+        columns = tuple(inner)
+        inner = [dict(zip(columns, row, strict=True)) for row in zip(*inner.values(), strict=True)]
+    if not isinstance(inner, list) or not inner:
         return None
-    return (start, stop) if _is_length(start) and _is_length(stop) and start <= stop else None  # type: ignore[return-value]
+    spans = [span(item) for item in inner]
+    latest_s = math.inf if track_s is None else track_s + _BEYOND_S
+    if any(found is None or found[1] > latest_s for found in spans):
+        return None
+    return TimedList(inner, _array(spans), columns=columns, as_text=as_text)
 
 
-def _is_alignment(value: object) -> bool:
-    """Whether it is Lhotse's: lists of symbol, start, duration and score by their kind."""
-    return isinstance(value, dict) and all(
-        isinstance(items, list)
-        and all(
-            isinstance(item, list) and len(item) >= 3 and _is_time(item[1]) and _is_length(item[2]) for item in items
-        )
-        for items in value.values()
-    )
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_length(value: object) -> bool:
-    return _is_time(value) and value >= 0  # type: ignore[operator]
+def _array(spans: Sequence[tuple[float, float] | None]) -> NDArray[np.float64]:
+    return np.array(spans, np.float64).reshape(-1, 2)

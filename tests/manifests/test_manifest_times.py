@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpusdiff.manifests.base import Track
-from corpusdiff.manifests.times import Clock, Stretch, said
+from corpusdiff.manifests.clock import Clock, Timeline
+from corpusdiff.manifests.timed import said
+from corpusdiff.manifests.times import Stretch
+
+
+def at(fields, *stretch, track_s=None):
+    """Fields of a track as they are for a stretch of it."""
+    return Timeline(fields, track_s).at(Stretch(*stretch))
 
 
 def supervision(start, duration, text="a", **more):
@@ -26,7 +33,7 @@ ALIGNED = supervision(
 
 def test_a_supervision_moves_with_its_alignment():
     """All of it is inside: start and alignment are counted from the row, whatever else it says stays."""
-    found = Stretch(0.5, 1.0, 4.0).fields({"supervisions": [ALIGNED], "other": {"start": 3}})
+    found = at({"supervisions": [ALIGNED], "other": {"start": 3}}, 0.5, 1.0, 4.0)
     assert found["other"] == {"start": 3}
     assert found["supervisions"] == [
         ALIGNED | {"start": 0.5, "alignment": {"word": [["one", 0.5, 0.75, 0.5], ["two", 1.5, 1.0, 0.25]]}}
@@ -35,7 +42,7 @@ def test_a_supervision_moves_with_its_alignment():
 
 def test_what_is_cut_says_so():
     """Clipped at both ends, with the times that it had; words outside go, words inside stay."""
-    found = Stretch(1.5, 1.0, 1.0).fields({"supervisions": [ALIGNED]})
+    found = at({"supervisions": [ALIGNED]}, 1.5, 1.0, 1.0)
     (left,) = found["supervisions"]
     assert (left["start"], left["duration"]) == (0.0, 1.0)
     assert left["custom"] == {"k": [1], "clipped": {"start": 1.0, "duration": 2.0}}
@@ -45,12 +52,12 @@ def test_what_is_cut_says_so():
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.0, 1.0), (3.0, 1.0), (0.0, 1.0005), (2.9995, 1.0)])
 def test_what_lies_outside_is_left_out(start_s, end_s):
     """Also where less than a millisecond of it is inside."""
-    assert Stretch(start_s, 1.0, end_s).fields({"supervisions": [ALIGNED]}) == {"supervisions": []}
+    assert at({"supervisions": [ALIGNED]}, start_s, 1.0, end_s) == {"supervisions": []}
 
 
 def test_a_cut_of_less_than_a_millisecond_is_none():
     """An end that is 0.4 ms beyond the audio's is put on it, without a word."""
-    (left,) = Stretch(0.0, 1.0, 2.9996).fields({"supervisions": [ALIGNED]})["supervisions"]
+    (left,) = at({"supervisions": [ALIGNED]}, 0.0, 1.0, 2.9996)["supervisions"]
     assert (left["duration"], left["custom"]) == (1.9996, {"k": [1]})
 
 
@@ -60,7 +67,7 @@ def test_speed_and_tempo():
     assert clock == Clock(cuts=False, pace=2.0)
     track = Track("t", "t.wav", fields={"supervisions": [ALIGNED], "words": [{"word": "x", "start": 9, "end": 90}]})
     row = {"sr": 100, "n_samples": 200, "start_s": 0.0, "status": "ok"}
-    found = clock.fields(track, row)
+    (found,) = clock.fields(track, [row])
     assert found["words"] == [{"word": "x", "start": 4.5, "end": 45.0}]
     (left,) = found["supervisions"]
     assert (left["start"], left["duration"], left["alignment"]["word"][1]) == (0.5, 1.0, ["two", 1.0, 0.5, 0.25])
@@ -74,7 +81,7 @@ def test_where_nothing_moves_nothing_changes(job, status):
     fields = {"supervisions": [supervision(5.0, 100.0)], "text": "a"}
     track = Track("t", "t.wav", fields=fields)
     row = {"sr": 100, "n_samples": 200, "start_s": 0.0, "status": status}
-    assert Clock.of_job(job).fields(track, row) == fields
+    assert [*Clock.of_job(job).fields(track, [row])] == [fields]
 
 
 WORDS = [{"word": "a", "start": 0, "end": 1.0, "p": 0.5}, {"word": "b", "start": 1.0, "end": 3.0}]
@@ -92,13 +99,18 @@ WORDS = [{"word": "a", "start": 0, "end": 1.0, "p": 0.5}, {"word": "b", "start":
             [{"start": 0.0, "end": 1.5, "words": [{"start": 1.0, "end": 1.25}]}],
         ),
         ("alignment", {"word": [["a", 2.0, 0.5, None]]}, {"word": [["a", 0.5, 0.5, None]]}),
+        (
+            "words",
+            {"word": ["a", "b", "c"], "start": [0.0, 1.0, 2.0], "end": [1.0, 2.0, 2.5]},
+            {"word": ["b", "c"], "start": [0.0, 0.5], "end": [0.5, 1.0], "clipped": [{"start": 1.0, "end": 2.0}, None]},
+        ),
         ("words", json.dumps([{"start": 2.0, "end": 2.5}]), '[{"start": 0.5, "end": 1.0}]'),
         ("supervisions", json.dumps([{"start": 2, "duration": 1}]), '[{"start": 0.5, "duration": 1.0}]'),
     ],
 )
 def test_lists_of_words_and_segments(name, value, expected):
     """In the shapes that are usual for them, as JSON and as the text of a CSV's cell."""
-    assert Stretch(1.5, 1.0, 1.5, 3.0).fields({name: value}) == {name: expected}
+    assert at({name: value}, 1.5, 1.0, 1.5, track_s=3.0) == {name: expected}
 
 
 @pytest.mark.parametrize(
@@ -113,13 +125,15 @@ def test_lists_of_words_and_segments(name, value, expected):
         ("chunks", [{"text": "t", "timestamp": [2.0, None]}]),
         ("alignment", {"word": ["a"]}),
         ("segments", []),
+        ("words", {"word": ["a"], "start": [0.5, 1.0]}),
+        ("words", {"word": ["a"], "start": ["0.5"]}),
         ("supervisions", [{"start": "1"}]),
         ("anything", WORDS),
     ],
 )
 def test_what_is_not_surely_time_stays(name, value):
     """Other names, other shapes, other units."""
-    assert Stretch(1.5, 1.0, 1.5, 3.0).fields({name: value}) == {name: value}
+    assert at({name: value}, 1.5, 1.0, 1.5, track_s=3.0) == {name: value}
 
 
 def test_texts_of_rows_are_those_of_their_supervisions():
@@ -127,11 +141,11 @@ def test_texts_of_rows_are_those_of_their_supervisions():
     three = [supervision(0.0, 1.0, "a", speaker="x"), supervision(2.0, 1.0, "b", speaker="y"),
              supervision(3.0, 1.0, "c", speaker="y")]  # fmt: skip
     fields = {"supervisions": three, "text": "a b c", "speaker": "theirs", **said(three)}
-    assert Stretch(1.5, 1.0, 3.0).fields(fields) | {"supervisions": 0} == {
+    assert at(fields, 1.5, 1.0, 3.0) | {"supervisions": 0} == {
         "supervisions": 0, "text": "b c", "speaker": "theirs",
     }  # fmt: skip
-    assert Stretch(9.0, 1.0, 1.0).fields(fields)["text"] is None
-    assert Stretch(9.0, 1.0, 1.0).fields(fields | {"text": "by hand"})["text"] == "by hand"
+    assert at(fields, 9.0, 1.0, 1.0)["text"] is None
+    assert at(fields | {"text": "by hand"}, 9.0, 1.0, 1.0)["text"] == "by hand"
 
 
 TIMES = st.integers(0, 40000).map(lambda ms: ms / 1000)
@@ -146,7 +160,7 @@ def test_segments_share_a_track_without_loss(spans, cuts, pace):
     for start, stop in pairwise(edges):
         rows = [item | {"id": i} for i, item in enumerate(track)]
         length = (stop - start) / pace
-        for item in Stretch(start, pace, length).fields({"supervisions": rows})["supervisions"]:
+        for item in at({"supervisions": rows}, start, pace, length)["supervisions"]:
             assert 0 <= item["start"] <= item["start"] + item["duration"] <= length + 1e-7
             was = track[item["id"]]
             begin = max(was["start"], start)
