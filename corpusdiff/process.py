@@ -18,6 +18,7 @@ from corpusdiff.fetch import Copies, Fetcher
 from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
 from corpusdiff.manifests.base import Track, with_file_state
 from corpusdiff.manifests.reach import check_reach
+from corpusdiff.manifests.clock import Clock
 from corpusdiff.plan import Plan
 from corpusdiff.shards import Progress, ShardReport, ShardTask
 from corpusdiff.store.commit import CommitReport, commit_shard, is_committed
@@ -41,7 +42,7 @@ def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> Shard
     started = time.monotonic()
     objects = open_objects(task.out, write=False)
     plan = _plan(task)
-    outcome = _Outcome(task, on_progress)
+    outcome = _Outcome(task, Clock.of_job(plan.job), on_progress)
     if is_committed(objects, plan, task.shard):
         record = read_record(objects, plan, task.shard)
         outcome.rows = list(record.rows)
@@ -158,11 +159,12 @@ def _failed(track: Track, reason: str, error: str) -> dict[str, Any]:
 class _Outcome:
     """Rows of a shard as they come, and the counts that go to the driver."""
 
-    def __init__(self, task: ShardTask, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(self, task: ShardTask, clock: Clock, on_progress: Callable[[Progress], None]) -> None:
         self.rows: list[Mapping[str, Any]] = []
         self.cpu_s = 0.0
         self.changed: list[str] = []
         self._shard = task.shard
+        self._clock = clock
         self._on_progress = on_progress
         self._done = 0
         self._failed = 0
@@ -170,7 +172,8 @@ class _Outcome:
 
     def add(self, track: Track, rows: list[dict[str, Any]], cpu_s: float) -> None:
         """One track has its outcome."""
-        self.rows += [{**row, "path": track.path, "fields": dict(track.fields)} for row in rows]
+        for row, fields in zip(rows, self._clock.fields(track, rows), strict=True):
+            self.rows.append({**row, "path": track.path, "fields": fields})
         self.cpu_s += cpu_s
         self._done += 1
         self._failed += sum(row["status"] == "failed" for row in rows)

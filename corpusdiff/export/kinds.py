@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from corpusdiff.errors import UsageError
+from corpusdiff.export.kaldi_further import further_files
 from corpusdiff.export.lhotse import cut_of, recording_of
 from corpusdiff.export.sample import SPEAKER, TEXT, Sample, file_name, first_field
 
@@ -159,6 +160,7 @@ def _kaldi_index(rows: Rows, dest: str) -> Objects:
     texts = [(utterance, text) for utterance, *_, text in entries if text is not None]
     if texts:
         yield "text", (f"{utterance} {text}\n".encode() for utterance, text in texts)
+    yield from further_files((_kaldi_entry(row, dest)[0], row) for row in rows())
     of_speakers: dict[str, list[str]] = {}
     for utterance, _, speaker, *_ in entries:
         of_speakers.setdefault(speaker, []).append(utterance)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from corpusdiff.export.sample import LANGUAGE, SPEAKER, TEXT
+from corpusdiff.export.supervisions import own_supervisions
 
 _OWN = ("id", "duration", "sampling_rate", "num_samples", "num_channels", "audio_filepath")
 
@@ -28,20 +29,25 @@ def cut_of(row: Mapping[str, Any], recording: Mapping[str, Any]) -> dict[str, An
     """Lhotse's cut of a whole recording; it has a supervision where the manifest said who spoke or what."""
     channels = recording["channel_ids"]
     channel: Any = channels[0] if len(channels) == 1 else channels
+    supervisions = _supervisions(row, channel)
+    known = {*_OWN, "supervisions"} if own_supervisions(row, channel) else _OWN
     cut = {
         "id": row["id"],
         "start": 0.0,
         "duration": row["duration"],
         "channel": channel,
-        "supervisions": _supervisions(row, channel),
+        "supervisions": supervisions,
         "recording": dict(recording),
-        "custom": {name: value for name, value in row.items() if name not in _OWN},
+        "custom": {name: value for name, value in row.items() if name not in known},
         "type": "MonoCut" if len(channels) == 1 else "MultiCut",
     }
     return {name: value for name, value in cut.items() if value != {}}
 
 
 def _supervisions(row: Mapping[str, Any], channel: Any) -> list[dict[str, Any]]:
+    own = own_supervisions(row, channel)
+    if own:
+        return own
     said = {
         "text": _first(row, TEXT),
         "language": _first(row, LANGUAGE),

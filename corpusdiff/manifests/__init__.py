@@ -10,8 +10,9 @@ from corpusdiff.errors import ManifestError
 from corpusdiff.manifests.base import Manifest, without_query
 from corpusdiff.manifests.folder import FileManifest, FolderManifest, GlobManifest
 from corpusdiff.manifests.globs import is_glob
-from corpusdiff.manifests.kaldi import KaldiManifest
-from corpusdiff.manifests.lhotse import LhotseManifest, is_lhotse_file
+from corpusdiff.manifests.kaldi import KaldiManifest, is_kaldi
+from corpusdiff.manifests.lhotse import is_lhotse_file
+from corpusdiff.manifests.lhotse_folder import is_lhotse_folder, open_lhotse, open_supervisions
 from corpusdiff.manifests.listing import ListManifest
 from corpusdiff.manifests.media import extension
 from corpusdiff.manifests.nemo import NemoManifest
@@ -28,15 +29,15 @@ _READERS: dict[str, Callable[[str], Manifest]] = {
     ".txt": ListManifest,
 }
 _SOURCES = (
-    "a folder (of audio, Kaldi's, or with a metadata file), a glob, an audio file, or a .jsonl, .jsonl.gz, .json, "
-    ".csv, .tsv, .parquet or .txt manifest"
+    "a folder (of audio, Kaldi's, Lhotse's, or with a metadata file), a glob, an audio file, or a .jsonl, .jsonl.gz, "
+    ".json, .csv, .tsv, .parquet or .txt manifest"
 )
 
 #: Hugging Face's names of an audiofolder's manifest.
 _METADATA = ("metadata.parquet", "metadata.jsonl", "metadata.csv")
 
 #: Names of the forms that can be asked for; the usual way is to look at the content.
-FORMATS = ("folder", "file", "kaldi", "lhotse", "nemo", "csv", "tsv", "parquet", "list")
+FORMATS = ("folder", "file", "kaldi", "lhotse", "lhotse-supervisions", "nemo", "csv", "tsv", "parquet", "list")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def open_manifest(source: str, reading: Reading = USUAL, file_fields: Sequence[s
 
 def _open_as(source: str, form: str) -> Manifest:
     readers: dict[str, Callable[[str], Manifest]] = {
-        "folder": FolderManifest, "file": FileManifest, "kaldi": KaldiManifest, "lhotse": LhotseManifest,
+        "folder": FolderManifest, "file": FileManifest, "kaldi": KaldiManifest, "lhotse": open_lhotse,
+        "lhotse-supervisions": open_supervisions,
         "nemo": NemoManifest, "csv": CsvManifest, "tsv": CsvManifest, "parquet": ParquetManifest, "list": ListManifest,
     }  # fmt: skip
     if form not in readers:
@@ -91,8 +93,7 @@ def _open_as(source: str, form: str) -> Manifest:
 
 def _open(source: str) -> Manifest:
     if "://" in source:
-        reader = None if is_url_glob(source) else _READERS.get(extension(without_query(source)))
-        return reader(source) if reader else open_remote(source)
+        return open_remote(source) if is_url_glob(source) else _open_url(source)
     if os.path.isdir(source):
         return _open_folder(source)
     if not os.path.exists(source):
@@ -104,13 +105,30 @@ def _open(source: str) -> Manifest:
     return _open_file(source)
 
 
+def _open_url(source: str) -> Manifest:
+    """A manifest where name or content say so, else what lies behind the URL."""
+    name = without_query(source).lower()
+    if name.endswith((".jsonl", ".jsonl.gz")) and is_lhotse_file(source):
+        return open_lhotse(source)
+    reader = _READERS.get(extension(name))
+    if reader:
+        return reader(source)
+    if name.endswith(("/", "wav.scp")) or not extension(name):
+        folder = source.removesuffix("wav.scp").rstrip("/")
+        if is_kaldi(folder):
+            return KaldiManifest(folder)
+        if is_lhotse_folder(folder):
+            return open_lhotse(folder)
+    return open_remote(source)
+
+
 def _open_file(source: str) -> Manifest:
     """A manifest where name or content say so, else one recording."""
     name = source.lower()
     if os.path.basename(name) == "wav.scp":
         return KaldiManifest(os.path.dirname(os.path.abspath(source)))
     if name.endswith((".jsonl", ".jsonl.gz")) and is_lhotse_file(source):
-        return LhotseManifest(source)
+        return open_lhotse(source)
     if name.endswith((".gz", ".scp", ".tar", ".zip")):
         raise ManifestError(f"{source}: this kind of source cannot be read; expected {_SOURCES}")
     reader = _READERS.get(os.path.splitext(name)[1])
@@ -125,4 +143,4 @@ def _open_folder(folder: str) -> Manifest:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             return _READERS[extension(name)](path)
-    return FolderManifest(folder)
+    return open_lhotse(folder) if is_lhotse_folder(folder) else FolderManifest(folder)

@@ -1,140 +1,131 @@
-"""Lhotse's recordings and cuts, as ``.jsonl`` or ``.jsonl.gz``."""
+"""Lhotse's recordings, supervisions and cuts, as ``.jsonl`` or ``.jsonl.gz``, here or behind a URL."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import ClassVar
 
 from corpusdiff.errors import ManifestError
+from corpusdiff.manifests.jsonlines import json_lines, parsed
+from corpusdiff.manifests.lhotse_items import cut_of_supervision, is_lhotse, is_supervision, rows_of
+from corpusdiff.manifests.lookup import Lookup
 from corpusdiff.manifests.rows import RowManifest
-
-#: Keys of a cut or recording that say where its audio is; all others are kept as fields.
-_PLACES = frozenset(
-    {"id", "start", "duration", "channel", "recording", "sources", "sampling_rate", "num_samples", "channel_ids",
-     "type", "features", "supervisions", "custom"}
-)  # fmt: skip
-
-#: Of a supervision, what a row of its own would have.
-_SAID = ("text", "speaker", "language", "gender")
 
 
 class LhotseManifest(RowManifest):
-    """Cuts (``MonoCut``, ``MultiCut``) or recordings.
+    """Cuts (``MonoCut``, ``MultiCut``) or recordings; a track for each, or for each file of one of several files.
 
-    The supervisions of a cut become the field ``supervisions``, as Lhotse has them, with times in seconds of the cut;
-    text, speaker, language and gender of a single one are fields too, and so is each key of ``custom``.
+    Supervisions become the field ``supervisions``, as Lhotse has them, with times in seconds of the track; what they
+    say are fields too, see `corpusdiff.manifests.timed.said`, and so is each key of ``custom``.
     """
 
     kind: ClassVar[str] = "lhotse"
 
     def rows(self) -> Iterator[tuple[int, dict[str, object]]]:
         """Line (from 1) and row. Raises ManifestError."""
-        with open_text(self.source) as file:
-            for line, text in enumerate(self._lines(file), 1):
-                if not text.strip():
-                    continue
-                try:
-                    item = json.loads(text, parse_constant=lambda _: None)
-                except (ValueError, RecursionError) as error:
-                    raise ManifestError(f"{self.source}:{line}: not a JSON object ({error})") from error
-                if not isinstance(item, dict):
-                    raise ManifestError(f"{self.source}:{line}: found {type(item).__name__}, expected an object")
-                yield line, self._row(item, f"{self.source}:{line}")
+        for line, item, _ in json_lines(self.source):
+            if is_supervision(item):
+                raise ManifestError(
+                    f"{self.source}:{line}: a supervision, which names no file: give its folder, where there are "
+                    "recordings too (a track for each), or add --source-format lhotse-supervisions (a track for each "
+                    "supervision, the recordings in a file beside it)"
+                )
+            for row in rows_of(item, f"{self.source}:{line}"):
+                yield line, row
 
-    def _lines(self, file: Iterable[str]) -> Iterator[str]:
-        line = 0
-        try:
-            for line, text in enumerate(file, 1):  # noqa: B007  # the error wants it
-                yield text
-        except UnicodeDecodeError as error:
-            raise ManifestError(f"{self.source}:{line + 1}: not UTF-8 ({error.reason})") from error
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ManifestError(f"{self.source}: damaged after line {line}: {error}") from error
 
-    def _row(self, item: Mapping[str, Any], place: str) -> dict[str, object]:
-        is_cut = "sources" not in item
-        recording = item.get("recording") if is_cut else item
-        kind = item.get("type", "MonoCut")
-        if not isinstance(recording, dict) or kind not in _TAKEN:
+class JoinedManifest(RowManifest):
+    """Recordings with the supervisions of a second file, a track for each recording: ``CutSet.from_manifests``.
+
+    The files may be in any order: the supervisions wait on disk (`corpusdiff.manifests.lookup`), so that neither file
+    is in memory. A supervision whose recording is not there is an error.
+
+    Parameters
+    ----------
+    recordings, supervisions : paths or URLs of the files
+    """
+
+    kind: ClassVar[str] = "lhotse"
+
+    def __init__(self, recordings: str, supervisions: str) -> None:
+        super().__init__(recordings)
+        self._supervisions = supervisions if "://" in supervisions else os.path.abspath(supervisions)
+
+    def rows(self) -> Iterator[tuple[int, dict[str, object]]]:
+        """Line of the recordings (from 1) and row. Raises ManifestError."""
+        n_left = 0
+        with Lookup(_by_recording(self._supervisions)) as waiting:
+            n_left = len(waiting)
+            for line, item, _ in json_lines(self.source):
+                texts = waiting.all(str(item.get("id")))
+                n_left -= len(texts)
+                for row in rows_of(item, f"{self.source}:{line}", [parsed(text) for text in texts]):
+                    yield line, row
+            if n_left > 0:
+                missing = waiting.other_than(str(item.get("id")) for _, item, _ in json_lines(self.source))
+                raise ManifestError(
+                    f"{self._supervisions}: a supervision of the recording {missing!r}, which is not in {self.source}: "
+                    "`lhotse fix` leaves out what has no recording"
+                )
+
+
+class SupervisionManifest(RowManifest):
+    """Supervisions, each a track of its own: a stretch of its recording, which a second file describes.
+
+    The recordings wait on disk, as the supervisions of a `JoinedManifest` do.
+
+    Parameters
+    ----------
+    supervisions, recordings : paths or URLs of the files
+    """
+
+    kind: ClassVar[str] = "lhotse"
+
+    def __init__(self, supervisions: str, recordings: str) -> None:
+        super().__init__(supervisions)
+        self._recordings = recordings if "://" in recordings else os.path.abspath(recordings)
+
+    def rows(self) -> Iterator[tuple[int, dict[str, object]]]:
+        """Line of the supervisions (from 1) and row. Raises ManifestError."""
+        with Lookup((str(item.get("id")), text) for _, item, text in json_lines(self._recordings)) as waiting:
+            if (twice := waiting.repeated()) is not None:
+                raise ManifestError(f"{self._recordings}: the recording {twice!r} is there twice")
+            for line, item, _ in json_lines(self.source):
+                place = f"{self.source}:{line}"
+                if not is_supervision(item):
+                    raise ManifestError(f"{place}: expected a supervision: recording_id, start and duration in seconds")
+                texts = waiting.all(str(item["recording_id"]))
+                if not texts:
+                    raise ManifestError(
+                        f"{place}: its recording {item['recording_id']!r} is not in {self._recordings}: `lhotse fix` "
+                        "leaves out what has no recording"
+                    )
+                for row in rows_of(cut_of_supervision(item, parsed(texts[0])), place):
+                    yield line, row
+
+
+def _by_recording(supervisions: str) -> Iterator[tuple[str, str]]:
+    for line, item, text in json_lines(supervisions):
+        if not is_supervision(item):
             raise ManifestError(
-                f"{place}: found {kind if kind not in _TAKEN else 'no recording'}; expected a "
-                "recording, or a MonoCut or MultiCut that holds its recording (CutSet.from_manifests makes such)"
+                f"{supervisions}:{line}: expected a supervision: recording_id, start and duration in seconds"
             )
-        row: dict[str, object] = {"id": item.get("id"), "audio_filepath": _source(recording, place)}
-        row |= _fields(item)
-        if is_cut:
-            row |= {"offset": item.get("start", 0.0), "duration": item.get("duration")}
-            channel = _channel(item.get("channel"), recording, place)
-            if channel is not None:
-                row["channel"] = channel
-        elif "duration" in recording:
-            row["duration"] = recording["duration"]
-        return row
-
-
-def is_lhotse(row: object) -> bool:
-    """Whether an object is a line of a Lhotse manifest of recordings or cuts."""
-    return isinstance(row, dict) and ("sources" in row or "recording" in row or row.get("type") in _CUTS)
-
-
-_TAKEN = ("MonoCut", "MultiCut")
-_CUTS = (*_TAKEN, "MixedCut", "PaddingCut")
-
-
-def open_text(path: str) -> Any:
-    """A text file, decompressed where its name says so."""
-    if path.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8")
-    return open(path, encoding="utf-8")
-
-
-def _source(recording: Mapping[str, Any], place: str) -> str:
-    sources = recording.get("sources") or []
-    if len(sources) != 1 or not isinstance(sources[0], dict):
-        raise ManifestError(f"{place}: {len(sources)} sources of one recording; expected one file with all channels")
-    kind, source = sources[0].get("type"), sources[0].get("source")
-    if kind not in {"file", "url"} or not isinstance(source, str) or not source:
-        remedy = {
-            "command": "commands are not run: write their output to files",
-            "memory": "audio inside a manifest is not read: write it to files (Recording.move_to_memory's inverse)",
-            "shar": "give the Shar folder itself",
-        }.get(str(kind), "expected file or url")
-        raise ManifestError(f"{place}: a source of type {kind!r}: {remedy}")
-    return source
-
-
-def _channel(channel: object, recording: Mapping[str, Any], place: str) -> int | None:
-    """The one channel that a cut takes, None for all."""
-    there = recording.get("channel_ids") or recording["sources"][0].get("channels") or [0]
-    wanted: list[Any] = channel if isinstance(channel, list) else there if channel is None else [channel]
-    if sorted(wanted) == sorted(there):
-        return None
-    if len(wanted) == 1:
-        return there.index(wanted[0]) if wanted[0] in there else int(wanted[0])
-    raise ManifestError(
-        f"{place}: channels {wanted} of a recording with {there}; give a cut for each channel, or one of all of them"
-    )
-
-
-def _fields(item: Mapping[str, Any]) -> dict[str, object]:
-    fields = {name: value for name, value in item.items() if name not in _PLACES}
-    fields |= item.get("custom") or {}
-    supervisions = item.get("supervisions") or []
-    if supervisions:
-        fields["supervisions"] = supervisions
-        if len(supervisions) == 1:
-            fields |= {name: supervisions[0][name] for name in _SAID if supervisions[0].get(name) is not None}
-    return fields
+        yield str(item["recording_id"]), text
 
 
 def is_lhotse_file(path: str) -> bool:
     """Whether the first line of a JSON lines file is Lhotse's. False where it cannot be read."""
+    return is_lhotse(_first(path))
+
+
+def is_supervision_file(path: str) -> bool:
+    """Whether the first line of a JSON lines file is a supervision. False where it cannot be read."""
+    return is_supervision(_first(path))
+
+
+def _first(path: str) -> object:
     try:
-        with open_text(os.fspath(path)) as file:
-            return is_lhotse(json.loads(next(iter(file), "null")))
-    except (OSError, ValueError, RecursionError):
-        return False
+        return next(json_lines(os.fspath(path)), (0, None, ""))[1]
+    except (OSError, ManifestError):
+        return None

@@ -61,7 +61,7 @@ def test_commands_are_refused(folder, command):
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("segments", "s1-a rec9 0 1\n", "segments:1: found 'rec9 0 1'; expected a recording of wav.scp"),
+        ("segments", "s1-a rec9 0 1\n", "segments:1: found 'rec9 0 1'; expected a recording that is once in wav.scp"),
         ("segments", "s1-a rec1 2 1\n", "before it starts"),
         ("segments", "s1-a rec1 x 1\n", "start and end are 'x'"),
         ("text", "s1-b x\ns1-a y\n", "LC_ALL=C sort"),
@@ -86,3 +86,31 @@ def test_paths_of_a_recipe(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(recipe)
     (track,) = tracks(folder)
     assert track.path == "recipe/downloads/x.wav"
+
+
+def test_speakers_and_unknown_files(folder):
+    """What is known of a speaker is known of each utterance; a file that nobody knows gives a field of its name."""
+    (folder / "spk2gender").write_text("s1 f\ns2 m\n")
+    (folder / "spk2utt").write_text("s1 s1-a s1-b\ns2 s2-a\n")
+    (folder / "utt2my_key").write_text("s1-a 1 2\ns2-a x\n")
+    (folder / "utt2uniq").write_text("s1-b u\n")
+    (folder / "utt2channel").write_text("s1-a near\n")
+    first, second, third = tracks(folder)
+    assert [track.fields["gender"] for track in (first, second, third)] == ["f", "f", "m"]
+    assert (first.fields["my_key"], third.fields["my_key"], second.fields["uniq"]) == ("1 2", "x", "u")
+    assert (first.fields["utt2channel"], first.channel) == ("near", None)
+    assert "utt" not in first.fields
+
+
+def test_speakers_need_no_order_of_the_utterances(folder):
+    """A speaker whose name is no prefix is looked up all the same."""
+    (folder / "utt2spk").write_text("s1-a zoe\ns1-b adam\ns2-a zoe\n")
+    (folder / "spk2age").write_text("adam 30\nzoe 40\n")
+    assert [track.fields["age"] for track in tracks(folder)] == ["40", "30", "40"]
+
+
+def test_a_recording_twice_is_refused(folder):
+    """In `wav.scp` beside `segments`; without them the id is there twice."""
+    (folder / "wav.scp").write_text("rec1 a.wav\nrec1 b.wav\n")
+    with pytest.raises(ManifestError, match=r"segments:1: .*once in wav.scp"):
+        tracks(folder)
