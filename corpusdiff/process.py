@@ -17,8 +17,8 @@ from corpusdiff.errors import StoreError, TrackError
 from corpusdiff.fetch import Copies, Fetcher
 from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
 from corpusdiff.manifests.base import Track, with_file_state
-from corpusdiff.manifests.reach import check_reach
 from corpusdiff.manifests.clock import Clock
+from corpusdiff.manifests.reach import check_reach
 from corpusdiff.plan import Plan
 from corpusdiff.shards import Progress, ShardReport, ShardTask
 from corpusdiff.store.commit import CommitReport, commit_shard, is_committed
