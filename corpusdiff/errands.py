@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from corpusdiff.manifests.base import Track, absolute_path
+from corpusdiff.manifests.base import Track
 from corpusdiff.probing import probe_many
 from corpusdiff.process import run_shard
 from corpusdiff.runner import Runner, StopFlag
@@ -26,7 +26,7 @@ BATCH = 1024
 READ_HERE = 20_000
 
 #: What a header is found by.
-_SENT = ("id", "path", "size", "version")
+_SENT = ("id", "path", "size", "version", "inside")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def probe_batch(task: ProbeTask, on_progress: Callable[[Progress], None]) -> Pro
     """Read the headers of one batch."""
     tracks = [Track(**dict(zip(_SENT, row, strict=True))) for row in json.loads(zlib.decompress(task.packed))]
     claims = []
-    for track in probe_many(iter(tracks), lambda track: absolute_path(track.path, task.root), 1, task.options):
+    for track in probe_many(iter(tracks), task.root, 1, task.options):
         claims.append((track.header_sr, track.header_channels, track.header_samples))
         on_progress(Progress(task.shard, len(claims), 0, 0.0))
     return ProbeReport(
@@ -77,7 +77,7 @@ def probe_on_workers(
     as many as are in flight.
     """
     first = list(islice(tracks, READ_HERE))
-    yield from probe_many(iter(first), lambda track: absolute_path(track.path, root), 1, options)
+    yield from probe_many(iter(first), root, 1, options)
     following = next(tracks, None)
     if following is None:
         return

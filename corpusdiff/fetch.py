@@ -1,4 +1,4 @@
-"""Files behind URLs, brought into the spool just before a shard's tracks need them.
+"""Files behind URLs and members of larger files, brought into the spool just before a shard's tracks need them.
 
 The process that decodes has no network: it reads copies. Those of the tracks that come next are fetched while a track
 is being processed, so that a store that answers late slows nothing down; tracks of one file share its copy. Copies have
@@ -12,12 +12,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, NamedTuple
 
 from corpusdiff.errors import ManifestError, TrackError
 from corpusdiff.manifests.base import Track, absolute_path, path_below
 from corpusdiff.manifests.download import download, has_other_content
+from corpusdiff.manifests.members import MARK, Members, container_of
+from corpusdiff.manifests.reach import check_reach
 from corpusdiff.manifests.remote_errors import is_no_host
 from corpusdiff.manifests.transport import filesystem, location, patiently, scheme_of
 
@@ -57,13 +59,22 @@ class Copies:
 
 
 class _Need(NamedTuple):
-    """A file of a track: the track's name for it, its URL, how it was listed, and whether it is the far end."""
+    """A file of a track: the track's name for it, where it is, how it was listed, and whether it is the far end.
+
+    Of a member of a larger file `url` is that file's path or URL, and `member` the track.
+    """
 
     name: str
     url: str
     size: int | None
     version: str | None
     is_reference: bool
+    member: Track | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells its copy from others."""
+        return self.url if self.member is None else f"{self.url}{MARK}{self.member.inside}"
 
 
 class _Copy(NamedTuple):
@@ -74,7 +85,7 @@ class _Copy(NamedTuple):
 
 
 class Fetcher:
-    """Copies of the files of a shard's tracks, in the tracks' order; a context manager.
+    """Copies of a shard's files that are elsewhere or inside others, in the tracks' order; a context manager.
 
     Parameters
     ----------
@@ -95,6 +106,7 @@ class Fetcher:
         self._position = 0
         self._ahead = 0
         self._root_is_there = False
+        self._members = Members(spool)
         self._halt = threading.Event()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -105,10 +117,11 @@ class Fetcher:
 
     def __exit__(self, *reason: object) -> None:
         self._halt.set()
-        for url in list(self._coming):
-            self._drop(url)
+        for key in list(self._coming):
+            self._drop(key)
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+        self._members.close()
 
     @contextmanager
     def copies(self, on_wait: Callable[[], object] = lambda: None) -> Iterator[Copies]:
@@ -132,10 +145,10 @@ class Fetcher:
         try:
             yield self._copies(needs, on_wait)
         finally:
-            soon = {need.url for coming in self._needs[self._position :][:_KEPT_FOR] for need in coming}
+            soon = {need.key for coming in self._needs[self._position :][:_KEPT_FOR] for need in coming}
             for need in needs:
-                if need.url not in soon:
-                    self._drop(need.url)
+                if need.key not in soon:
+                    self._drop(need.key)
 
     def _copies(self, needs: Sequence[_Need], on_wait: Callable[[], object]) -> Copies:
         files: dict[str, str | None] = {}
@@ -153,7 +166,7 @@ class Fetcher:
         return Copies(files, changed)
 
     def _awaited(self, need: _Need, on_wait: Callable[[], object]) -> _Copy:
-        future = self._coming[need.url]
+        future = self._coming[need.key]
         while True:
             try:
                 if wait([future], _ALIVE_EVERY_S).done:
@@ -162,7 +175,7 @@ class Fetcher:
                     return copy
                 on_wait()
             except (FileNotFoundError, PermissionError) as error:
-                self._check_root(need.url)
+                self._check_root(need)
                 raise TrackError("missing", str(error)) from error
             except ManifestError as error:  # a scheme that nothing reads
                 raise TrackError("unsupported", str(error)) from error
@@ -172,10 +185,15 @@ class Fetcher:
                 raise
 
     def _start(self, need: _Need) -> None:
-        if need.url not in self._coming:
+        if need.key not in self._coming:
             assert self._pool is not None
-            self._bytes[need.url] = _UNKNOWN_BYTES if need.size is None else need.size
-            self._coming[need.url] = self._pool.submit(_fetched, need, self._spool, self._halt)
+            self._bytes[need.key] = _UNKNOWN_BYTES if need.size is None else need.size
+            self._coming[need.key] = self._pool.submit(self._fetched, need)
+
+    def _fetched(self, need: _Need) -> _Copy:
+        if need.member is not None:
+            return _Copy(self._members.copy(need.member, need.url, self._halt), changed=False)
+        return _fetched(need, self._spool, self._halt)
 
     def _start_ahead(self) -> None:
         """Start what the next tracks need, as far as there is room."""
@@ -183,22 +201,25 @@ class Fetcher:
         while self._ahead < len(self._needs):
             for need in self._needs[self._ahead]:
                 size = _UNKNOWN_BYTES if need.size is None else need.size
-                if need.url in self._coming:
+                if need.key in self._coming:
                     continue
                 if len(self._coming) >= MOST_COPIES or sum(self._bytes.values()) + size > MOST_BYTES:
                     return
                 self._start(need)
             self._ahead += 1
 
-    def _drop(self, url: str) -> None:
-        future = self._coming.pop(url, None)
-        self._bytes.pop(url, None)
+    def _drop(self, key: str) -> None:
+        future = self._coming.pop(key, None)
+        self._bytes.pop(key, None)
         if future is not None and not future.cancel():
             future.add_done_callback(_close)
 
-    def _check_root(self, url: str) -> None:
+    def _check_root(self, need: _Need) -> None:
         """Find no fault with a file that is missing or refused because all of the source is. Raises OSError."""
-        root = self._root
+        root, url = self._root, need.url
+        if need.member is not None and not scheme_of(url):
+            check_reach(replace(need.member, path=url), root)
+            return
         if self._root_is_there or not url.startswith(f"{root}/") or scheme_of(root).startswith("http"):
             return
         try:
@@ -214,7 +235,10 @@ class Fetcher:
 
 def _needs(track: Track, root: str, reference_field: str | None) -> Iterator[_Need]:
     url = absolute_path(track.path, root)
-    if "://" in url:
+    if track.inside is not None:
+        place = container_of(track, root)
+        yield _Need(track.path, place, track.size, track.version, is_reference=False, member=track)
+    elif "://" in url:
         yield _Need(track.path, url, track.size, track.version, is_reference=False)
     name = track.fields.get(reference_field) if reference_field else None
     if isinstance(name, str) and name:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import IO, Any
 
 from corpusdiff.errors import CorpusdiffError, ManifestError, TrackError
 from corpusdiff.isolate import TRIES, ChildDied, Stalled, own_child
-from corpusdiff.manifests.base import Track
+from corpusdiff.manifests.base import Track, absolute_path
 from corpusdiff.manifests.heads import fetch_ends
+from corpusdiff.manifests.members import container_of, members
 from corpusdiff.manifests.remote import CONCURRENCY, ahead
 from corpusdiff.manifests.transport import scheme_of, state_of
 from corpusdiff.shards import RunOptions
@@ -21,24 +22,25 @@ from corpusdiff.shards import RunOptions
 _PROBES_WORTH_CHILDREN = 2000
 
 
-def probe_many(
-    tracks: Iterator[Track], absolute: Callable[[Track], str], n_children: int, options: RunOptions
-) -> Iterator[Track]:
+def probe_many(tracks: Iterator[Track], root: str, n_children: int, options: RunOptions) -> Iterator[Track]:
     """Tracks in their order with what their headers claim; a header that makes no sense stays unknown.
 
-    Of files behind URLs the ends are fetched, many at once. Raises CorpusdiffError where a disk or a server fails: the
-    plan must not depend on it.
+    Relative paths are below `root`. Of files behind URLs, and of those inside others, the ends are fetched, many at
+    once; those of a Parquet table stay unknown, for to see one the audio must be decoded. Raises CorpusdiffError where
+    a disk or a server fails: the plan must not depend on it.
     """
 
     def fetched(track: Track) -> tuple[Track, str | IO[bytes] | None]:
-        return track, _readable(track, absolute(track), options)
+        if track.inside is not None:
+            return track, _readable_member(track, container_of(track, root), options)
+        return track, _readable(track, absolute_path(track.path, root), options)
 
     def probed(pair: tuple[Track, str | IO[bytes] | None]) -> Track:
         return _probed(*pair, options)
 
     with ThreadPoolExecutor(n_children) as pool:
         for batch in _batches(tracks, 4 * _PROBES_WORTH_CHILDREN):
-            is_remote = any(scheme_of(absolute(track)) for track in batch)
+            is_remote = any(scheme_of(absolute_path(track.path, root)) or track.inside for track in batch)
             files = ahead(fetched, batch, CONCURRENCY) if is_remote else map(fetched, batch)
             if len(batch) <= _PROBES_WORTH_CHILDREN:
                 yield from map(probed, files)
@@ -56,6 +58,22 @@ def _readable(track: Track, path: str, options: RunOptions) -> str | IO[bytes] |
         size = state_of(path).size if track.size is None else track.size
         return None if size is None else fetch_ends(path, size, options.spool, threading.Event())
     except (FileNotFoundError, PermissionError, ManifestError):
+        return None  # its row will say so
+    except OSError as error:
+        raise CorpusdiffError(f"{error}; nothing is planned yet: give the same command again") from error
+
+
+def _readable_member(track: Track, place: str, options: RunOptions) -> IO[bytes] | None:
+    """The ends of what lies inside another file; None of a table's row."""
+    kind, _, start = (track.inside or "").partition(":")
+    if kind != "byte" or track.size is None:
+        return None
+    try:
+        if scheme_of(place):
+            return fetch_ends(place, track.size, options.spool, threading.Event(), at=int(start))
+        with members(options.spool) as reader:
+            return reader.copy(track, place, threading.Event())
+    except (FileNotFoundError, PermissionError, ManifestError, TrackError):
         return None  # its row will say so
     except OSError as error:
         raise CorpusdiffError(f"{error}; nothing is planned yet: give the same command again") from error

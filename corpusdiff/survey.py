@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpusdiff.errors import ManifestError
-from corpusdiff.manifests.base import Manifest, Track, absolute_path
+from corpusdiff.manifests.base import Manifest, Track
 from corpusdiff.manifests.bulk import with_states
 from corpusdiff.manifests.frozen_rows import Rows
 from corpusdiff.manifests.remote import ahead, with_file_states
@@ -41,9 +41,7 @@ Probe: TypeAlias = Callable[[Iterator[Track]], Iterator[Track]]
 
 def probe_here(manifest: Manifest, options: RunOptions, n_children: int) -> Probe:
     """Read headers in child processes of this machine."""
-    return lambda tracks: probe_many(
-        tracks, lambda track: absolute_path(track.path, manifest.root), n_children, options
-    )
+    return lambda tracks: probe_many(tracks, manifest.root, n_children, options)
 
 
 def surveyed(manifest: Manifest, probe: Probe, limit: int | None = None) -> Iterator[Track | Rows]:

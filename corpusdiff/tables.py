@@ -83,12 +83,21 @@ def write_manifest(source: str, path: str, reading: Reading = USUAL) -> str:
         def absolute(track: Track) -> str:
             return absolute_path(track.path, manifest.root)
 
-        info = freeze(probe_many(manifest.tracks(), absolute, 4, RunOptions()), frozen, place=manifest.place)
+        listed = map(_own_file, manifest.tracks())
+        info = freeze(probe_many(listed, manifest.root, 4, RunOptions()), frozen, place=manifest.place)
         with FrozenManifest(frozen) as tracks:
             rows = (_manifest_row(track, absolute(track), list(info.fields)) for track in tracks)
             _MANIFEST_WRITERS[suffix](rows, info, path)
     ignored = sum(manifest.ignored.values())
     return f"{path}: {info.n_tracks} tracks" + (f"; {ignored} other files ignored" if ignored else "")
+
+
+def _own_file(track: Track) -> Track:
+    if track.inside is not None:
+        raise UsageError(
+            f"{track.path}: it lies inside another file, and no manifest of these can say so: give the source to `run`"
+        )
+    return track
 
 
 def _manifest_row(track: Track, path: str, fields: Sequence[str]) -> dict[str, Any]:

@@ -15,29 +15,35 @@ from corpusdiff.manifests.lhotse import is_lhotse_file
 from corpusdiff.manifests.lhotse_folder import is_lhotse_folder, open_lhotse, open_supervisions
 from corpusdiff.manifests.listing import ListManifest
 from corpusdiff.manifests.media import extension
-from corpusdiff.manifests.nemo import NemoManifest
+from corpusdiff.manifests.packed import open_packed, open_parquet, open_parquet_audio, open_saved_dataset
 from corpusdiff.manifests.remote import is_url_glob, open_remote
 from corpusdiff.manifests.rows import RowManifest
+from corpusdiff.manifests.shar import SharManifest
 from corpusdiff.manifests.table import CsvManifest, ParquetManifest
+from corpusdiff.manifests.tars import TarredNemoManifest, WebDatasetManifest, has_range
 
 _READERS: dict[str, Callable[[str], Manifest]] = {
-    ".jsonl": NemoManifest,
-    ".json": NemoManifest,
+    ".jsonl": TarredNemoManifest,
+    ".json": TarredNemoManifest,
     ".csv": CsvManifest,
     ".tsv": CsvManifest,
-    ".parquet": ParquetManifest,
+    ".parquet": open_parquet,
     ".txt": ListManifest,
+    ".tar": WebDatasetManifest,
 }
 _SOURCES = (
-    "a folder (of audio, Kaldi's, Lhotse's, or with a metadata file), a glob, an audio file, or a .jsonl, .jsonl.gz, "
-    ".json, .csv, .tsv, .parquet or .txt manifest"
+    "a folder (of audio, of tars, Kaldi's, Lhotse's, a saved dataset, or with a metadata file), a glob, an audio file, "
+    "a .tar, or a .jsonl, .jsonl.gz, .json, .csv, .tsv, .parquet or .txt manifest"
 )
 
 #: Hugging Face's names of an audiofolder's manifest.
 _METADATA = ("metadata.parquet", "metadata.jsonl", "metadata.csv")
 
 #: Names of the forms that can be asked for; the usual way is to look at the content.
-FORMATS = ("folder", "file", "kaldi", "lhotse", "lhotse-supervisions", "nemo", "csv", "tsv", "parquet", "list")
+FORMATS = (
+    "folder", "file", "kaldi", "lhotse", "lhotse-supervisions", "shar", "nemo", "webdataset", "hf-saved",
+    "csv", "tsv", "parquet", "parquet-audio", "list",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,22 +87,29 @@ def open_manifest(source: str, reading: Reading = USUAL, file_fields: Sequence[s
 def _open_as(source: str, form: str) -> Manifest:
     readers: dict[str, Callable[[str], Manifest]] = {
         "folder": FolderManifest, "file": FileManifest, "kaldi": KaldiManifest, "lhotse": open_lhotse,
-        "lhotse-supervisions": open_supervisions,
-        "nemo": NemoManifest, "csv": CsvManifest, "tsv": CsvManifest, "parquet": ParquetManifest, "list": ListManifest,
+        "lhotse-supervisions": open_supervisions, "shar": SharManifest,
+        "webdataset": WebDatasetManifest, "hf-saved": open_saved_dataset,
+        "parquet-audio": open_parquet_audio,
+        "nemo": TarredNemoManifest, "csv": CsvManifest, "tsv": CsvManifest, "parquet": ParquetManifest,
+        "list": ListManifest,
     }  # fmt: skip
     if form not in readers:
         raise ManifestError(f"--source-format {form}: expected one of {', '.join(FORMATS)}")
-    if "://" not in source and not os.path.exists(source):
+    if "://" not in source and not os.path.exists(source) and form != "webdataset":
         raise ManifestError(f"{source}: there is no such file or folder")
     return readers[form](source)
 
 
 def _open(source: str) -> Manifest:
     if "://" in source:
+        if source.endswith(".tar") and (is_url_glob(source) or has_range(source)):
+            return WebDatasetManifest(source)
         return open_remote(source) if is_url_glob(source) else _open_url(source)
     if os.path.isdir(source):
         return _open_folder(source)
     if not os.path.exists(source):
+        if source.endswith(".tar") and (is_glob(source) or has_range(source)):
+            return WebDatasetManifest(source)
         if is_glob(source):
             return GlobManifest(source)
         raise ManifestError(f"{source}: there is no such file or folder; expected {_SOURCES}")
@@ -119,6 +132,9 @@ def _open_url(source: str) -> Manifest:
             return KaldiManifest(folder)
         if is_lhotse_folder(folder):
             return open_lhotse(folder)
+        packed = open_packed(folder)
+        if packed is not None:
+            return packed
     return open_remote(source)
 
 
@@ -129,7 +145,7 @@ def _open_file(source: str) -> Manifest:
         return KaldiManifest(os.path.dirname(os.path.abspath(source)))
     if name.endswith((".jsonl", ".jsonl.gz")) and is_lhotse_file(source):
         return open_lhotse(source)
-    if name.endswith((".gz", ".scp", ".tar", ".zip")):
+    if name.endswith((".gz", ".scp", ".zip", ".tgz")):
         raise ManifestError(f"{source}: this kind of source cannot be read; expected {_SOURCES}")
     reader = _READERS.get(os.path.splitext(name)[1])
     return reader(source) if reader else FileManifest(source)
@@ -143,4 +159,6 @@ def _open_folder(folder: str) -> Manifest:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             return _READERS[extension(name)](path)
-    return open_lhotse(folder) if is_lhotse_folder(folder) else FolderManifest(folder)
+    if is_lhotse_folder(folder):
+        return open_lhotse(folder)
+    return open_packed(folder) or FolderManifest(folder)

@@ -33,6 +33,8 @@ class Track:
     size : bytes of the file when it was listed
     version : what changes when the file's content does (``mtime_ns``, etag)
     header_sr, header_channels, header_samples : what the file's header claims; not to be believed
+    inside : where the recording lies within a larger file, see `corpusdiff.manifests.members`; its `path` is then that
+        file's, two colons and the member's name, and `size` the member's. None for a file of its own
     """
 
     id: str
@@ -46,6 +48,7 @@ class Track:
     header_sr: int | None = None
     header_channels: int | None = None
     header_samples: int | None = None
+    inside: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dict of JSON types."""

@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("header_sr", pa.int64()),
         ("header_channels", pa.int64()),
         ("header_samples", pa.int64()),
+        ("inside", pa.string()),
     ]
 )
 #: What `lengths_s` needs.

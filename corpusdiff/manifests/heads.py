@@ -1,4 +1,4 @@
-"""The ends of a file behind a URL, as a sparse local file of the true size: enough to read its header.
+"""The ends of a file behind a URL or inside another, in a sparse local file of the true size: enough for its header.
 
 Most headers lie in the first 32 KiB, which is one request. Where what follows them is not in sight (metadata of FLAC
 and ID3 can be long), where the length stands at the end (MP4 with its index there, Ogg), or where the format is
@@ -21,19 +21,25 @@ MORE_BYTES = 128 * 2**10
 _MARKS = {b"RIFF": b"data", b"RF64": b"data", b"FORM": b"SSND", b"caff": b"data", b".snd": b".snd", b"NIST": b"NIST"}
 
 
-def fetch_ends(url: str, size: int, folder: str | None, halt: threading.Event) -> IO[bytes]:
+def fetch_ends(url: str, size: int, folder: str | None, halt: threading.Event, at: int = 0) -> IO[bytes]:
     """An unnamed file of `size` bytes with the beginning of the file, its end where that matters, and holes.
 
-    Raises as `corpusdiff.manifests.transport.patiently`; the caller closes it.
+    The file begins at byte `at` of what is behind the URL. Raises as `corpusdiff.manifests.transport.patiently`; the
+    caller closes it.
     """
+
+    def read(start: int, stop: int) -> bytes:
+        data = read_range(url, at + start, at + stop, halt)
+        return data if len(data) <= stop - start else data[at + start : at + size]  # a server that knows no ranges
+
     file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by who gets it
     try:
-        head = read_range(url, 0, min(size, FIRST_BYTES), halt)
+        head = read(0, min(size, FIRST_BYTES))
         file.write(head)
         for start, stop in _further(head, size):
             if len(head) <= start:  # else the server knows no ranges and has sent all of it
                 file.seek(start)
-                file.write(read_range(url, start, stop, halt)[: stop - start])
+                file.write(read(start, stop)[: stop - start])
         file.truncate(size)
         file.flush()
     except BaseException:

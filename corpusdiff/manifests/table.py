@@ -95,7 +95,7 @@ class ParquetManifest(RowManifest):
         for table in self._tables(4096):
             for row in table.to_pylist():
                 line += 1
-                yield line, _json_row(row)
+                yield line, json_row(row)
 
     def brings_durations(self) -> bool:
         """Whether there is a column ``duration`` of numbers: then no header is read where a row has one."""
@@ -120,7 +120,7 @@ class ParquetManifest(RowManifest):
             rows = plain_rows(batch, self.path_column(dict.fromkeys(batch.column_names), 0), self.root)
             if rows is None or self.file_fields or not self._all_allowed(rows.table["path"]):
                 listed = enumerate(batch.to_pylist(), line + 1)
-                rows = Rows.of([self._track(_json_row(row), number) for number, row in listed])
+                rows = Rows.of([self._track(json_row(row), number) for number, row in listed])
             line += len(batch)
             yield rows
         if line == 0 and limit != 0:
@@ -164,7 +164,8 @@ def _keeps(kind: Any) -> bool:
     return not (types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
 
 
-def _json_row(row: Mapping[str, object]) -> dict[str, object]:
+def json_row(row: Mapping[str, object]) -> dict[str, object]:
+    """A table's row in JSON's types, NaN as null."""
     return {name: _json_value(value) for name, value in row.items()}
 
 

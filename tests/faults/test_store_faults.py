@@ -24,7 +24,7 @@ FAULTS = {
     "torn uploads": {"tear": 0.1},
     "lost answers": {"lose": 0.1},
     "answers cut short": {"truncate": 0.1},
-    "409 to conditional puts": {"conflict": 0.1},
+    "409 to conditional puts": {"conflict": 0.2},
     "all of it": {
         "latency_s": 0.01,
         "errors": 0.04,

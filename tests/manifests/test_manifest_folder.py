@@ -126,11 +126,11 @@ def test_single_file(tmp_path: Path) -> None:
     assert (manifest.kind, manifest.root, track.id) == ("file", str(tmp_path), "a.xyz")
 
 
-@pytest.mark.parametrize("source", ["none", "ftp://host/x", "corpus.tar", "cuts.jsonl.gz", "pipe"])
+@pytest.mark.parametrize("source", ["none", "ftp://host/x", "corpus.tar.gz", "cuts.jsonl.gz", "pipe"])
 def test_what_cannot_be_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     """Missing and unknown sources are refused with what is expected."""
     monkeypatch.chdir(tmp_path)
-    make(tmp_path, "corpus.tar", "cuts.jsonl.gz")
+    make(tmp_path, "corpus.tar.gz", "cuts.jsonl.gz")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ManifestError, match=r"expected a folder|copy it here"):
         open_manifest(source)

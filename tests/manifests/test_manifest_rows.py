@@ -157,10 +157,11 @@ def test_parquet(tmp_path: Path) -> None:
         }
     )
     pq.write_table(table, tmp_path / "m.parquet", row_group_size=1)
+    (tmp_path / "a.wav").touch()
     first, second = open_manifest(str(tmp_path / "m.parquet")).tracks()
     assert first.fields == {"n": 1, "score": 0.5, "ok": True, "day": "2020-01-02", "tags": ["u"]}
     assert second.fields == {"n": 2, "score": None, "ok": None, "day": None, "tags": []}
-    pq.write_table(table.drop_columns(["file"]), tmp_path / "n.parquet")
+    pq.write_table(table.drop_columns(["file", "audio"]), tmp_path / "n.parquet")
     with pytest.raises(ManifestError, match="no path"):
         list(open_manifest(str(tmp_path / "n.parquet")).tracks())
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
