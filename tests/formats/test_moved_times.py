@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
@@ -91,6 +92,14 @@ def test_one_cut_in_two_is_in_both_rows_and_says_so(source, tmp_path):
     assert (begin["id"], begin["start"], begin["duration"]) == ("s1", 0.0, 0.15)
     assert end["custom"] == begin["custom"] == {"mine": {"nested": [1]}, "clipped": {"start": 1.75, "duration": 0.4}}
     assert second.fields["words"][0]["clipped"] == {"start": 1.75, "end": 2.15}
+
+
+def test_the_manifest_as_it_was_is_in_the_plan(source, tmp_path):
+    """Under the id of the parent, as the page on the format says."""
+    first, *_ = run(source, tmp_path, "segment_s = 2.0")
+    plan = pq.read_table(tmp_path / "out/plan/0000/manifest.parquet").to_pylist()
+    (fields,) = (json.loads(row["fields"]) for row in plan if row["id"] == first["parent"])
+    assert fields["supervisions"] == json.loads(source.read_text())["supervisions"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves its tars open
