@@ -53,7 +53,8 @@ class Stretch:
             moved["alignment"] = self.alignment(item["alignment"])
         if clipped:
             was = {"start": item["start"], "duration": item["duration"]}
-            moved["custom"] = {**(item.get("custom") or {}), "clipped": was}
+            custom = item.get("custom")
+            moved["custom"] = {**(custom if isinstance(custom, dict) else {}), "clipped": was}
         return moved
 
     def alignment(self, alignment: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, list[list[Any]]]:
