@@ -10,6 +10,9 @@ import soundfile as sf
 
 import corpusdiff
 from corpusdiff.export.export import ExportRequest, export
+from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests.timed import loaded
+from corpusdiff.tables import write_manifest
 
 SR = 16000
 N = 12000
@@ -53,6 +56,22 @@ def test_each_row_has_its_channels(corpus):
         assert np.array_equal(item.samples(), samples)
         assert item.fields["mine"] == 1
     assert [one["id"] for one in found.by_id("apart#0").fields["supervisions"]] == ["left", "all"]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_scan_has_the_same_tracks(corpus, tmp_path, suffix):
+    """Written as another manifest, each has its stretch, also one from the start, its channel and its fields."""
+    cut = {"id": "c", "start": 0.0, "duration": 0.25, "channel": 1, "type": "MonoCut", "supervisions": [said("a", 1)],
+           "recording": {"id": "r", "sources": [{"type": "file", "channels": [0, 1], "source": "both.wav"}]},
+           }  # fmt: skip
+    sf.write(tmp_path / "both.wav", corpus[1].T, SR)
+    (tmp_path / "cuts.jsonl").write_text(json.dumps(cut) + "\n")
+    write_manifest(str(tmp_path / "cuts.jsonl"), str(tmp_path / f"scanned.{suffix}"))
+    (before,) = open_manifest(str(tmp_path / "cuts.jsonl")).tracks()
+    (after,) = open_manifest(str(tmp_path / f"scanned.{suffix}")).tracks()
+    assert (after.offset_s, after.duration_s, after.channel) == (0.0, 0.25, 1)
+    assert (after.id, after.path) == (before.id, before.path)
+    assert loaded(after.fields["supervisions"]) == before.fields["supervisions"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves its tars open

@@ -168,7 +168,11 @@ def test_recordings_of_several_files(tmp_path):
     [
         ({"supervisions.jsonl": [SUPERVISION]}, None, "a supervision, which names no file: .*lhotse-supervisions"),
         ({"supervisions.jsonl": [SUPERVISION]}, "lhotse-supervisions", "its recordings are not beside it"),
-        ({"recordings.jsonl": [RECORDING]}, "lhotse-supervisions", "no file of supervisions here"),
+        (
+            {"recordings.jsonl": [RECORDING]},
+            "lhotse-supervisions",
+            "no file of supervisions here; expected such as supervisions.jsonl.gz",
+        ),
         (
             {"recordings.jsonl": [RECORDING], "supervisions.jsonl": [SUPERVISION, SUPERVISION | {"recording_id": "z"}]},
             None,
