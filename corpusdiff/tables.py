@@ -107,7 +107,7 @@ def _manifest_row(track: Track, path: str, fields: Sequence[str]) -> dict[str, A
     own = {
         "id": track.id,
         "audio_filepath": path,
-        "offset": track.offset_s or None,
+        "offset": track.offset_s if track.offset_s or track.duration_s is not None else None,  # else it is no segment
         "duration": duration,
         "channel": track.channel,
     }

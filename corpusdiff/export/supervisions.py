@@ -29,7 +29,8 @@ def own_supervisions(row: Mapping[str, Any], channel: int | list[int]) -> list[d
 
 
 def _owned(item: Mapping[str, Any], name: str, recording: str, channel: int | list[int]) -> dict[str, Any]:
-    custom = {key: value for key, value in item.items() if key not in _OWN} | (item.get("custom") or {})
+    custom = {key: value for key, value in item.items() if key not in _OWN}
+    custom |= item["custom"] if isinstance(item.get("custom"), dict) else {}
     found = {"id": name} | {key: value for key, value in item.items() if key in _OWN and value is not None}
     found |= {"recording_id": recording, "channel": _channel(item.get("channel"), channel)}
     return found | {"custom": custom} if custom else found

@@ -12,6 +12,14 @@ from corpusdiff.manifests.base import absolute_path
 from corpusdiff.manifests.transport import filesystem, location, patiently, scheme_of, state_of
 
 
+def recipe_path(path: str, root: str) -> str:
+    """A file as a recipe names it: below `root`, or, where there is no such file, below the present folder."""
+    if "://" in root or "://" in path or os.path.isabs(path) or os.path.exists(f"{root}/{path}"):
+        return path
+    there = os.path.abspath(path)
+    return there if os.path.exists(there) else path
+
+
 def is_file(place: str) -> bool:
     """Whether there is such a file. Raises ManifestError where a server does not answer."""
     if not scheme_of(place):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,7 +9,7 @@ from typing import ClassVar
 
 from corpusdiff.errors import ManifestError
 from corpusdiff.manifests.base import without_query
-from corpusdiff.manifests.beside import is_file, names_in
+from corpusdiff.manifests.beside import is_file, names_in, recipe_path
 from corpusdiff.manifests.lookup import Lookup
 from corpusdiff.manifests.rows import RowManifest
 from corpusdiff.manifests.transport import open_file
@@ -96,10 +95,7 @@ class KaldiManifest(RowManifest):
                 f"{self._scp}:{line}: {path!r} is a command for a shell, and those are not run: write its output to a "
                 "file (wav-copy does so for a whole wav.scp), and name that"
             )
-        if "://" in self.root or "://" in path or os.path.isabs(path) or os.path.exists(f"{self.root}/{path}"):
-            return path
-        there = os.path.abspath(path)
-        return there if os.path.exists(there) else path
+        return recipe_path(path, self.root)
 
     def place(self, index: int) -> str:
         """File and line of a track."""

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from corpusdiff.errors import ManifestError
+from corpusdiff.manifests.beside import recipe_path
 from corpusdiff.manifests.jsonlines import json_lines, parsed
 from corpusdiff.manifests.lhotse_items import cut_of_supervision, is_lhotse, is_supervision, rows_of
 from corpusdiff.manifests.lookup import Lookup
 from corpusdiff.manifests.rows import RowManifest
 
 
-class LhotseManifest(RowManifest):
+class _LhotseRows(RowManifest):
+    """Rows of Lhotse's items. Paths are relative to the manifest's folder, or to the present one, as in a recipe."""
+
+    kind: ClassVar[str] = "lhotse"
+
+    def _rows(
+        self, item: Mapping[str, Any], line: int, supervisions: Sequence[Mapping[str, Any]] = ()
+    ) -> Iterator[tuple[int, dict[str, object]]]:
+        for row in rows_of(item, f"{self.source}:{line}", supervisions):
+            yield line, row | {"audio_filepath": recipe_path(row["audio_filepath"], self.root)}
+
+
+class LhotseManifest(_LhotseRows):
     """Cuts (``MonoCut``, ``MultiCut``) or recordings; a track for each, or for each file of one of several files.
 
     Supervisions become the field ``supervisions``, as Lhotse has them, with times in seconds of the track; what they
     say are fields too, see `corpusdiff.manifests.timed.said`, and so is each key of ``custom``.
     """
-
-    kind: ClassVar[str] = "lhotse"
 
     def rows(self) -> Iterator[tuple[int, dict[str, object]]]:
         """Line (from 1) and row. Raises ManifestError."""
@@ -31,11 +42,10 @@ class LhotseManifest(RowManifest):
                     "recordings too (a track for each), or add --source-format lhotse-supervisions (a track for each "
                     "supervision, the recordings in a file beside it)"
                 )
-            for row in rows_of(item, f"{self.source}:{line}"):
-                yield line, row
+            yield from self._rows(item, line)
 
 
-class JoinedManifest(RowManifest):
+class JoinedManifest(_LhotseRows):
     """Recordings with the supervisions of a second file, a track for each recording: ``CutSet.from_manifests``.
 
     The files may be in any order: the supervisions wait on disk (`corpusdiff.manifests.lookup`), so that neither file
@@ -45,8 +55,6 @@ class JoinedManifest(RowManifest):
     ----------
     recordings, supervisions : paths or URLs of the files
     """
-
-    kind: ClassVar[str] = "lhotse"
 
     def __init__(self, recordings: str, supervisions: str) -> None:
         super().__init__(recordings)
@@ -60,8 +68,7 @@ class JoinedManifest(RowManifest):
             for line, item, _ in json_lines(self.source):
                 texts = waiting.all(str(item.get("id")))
                 n_left -= len(texts)
-                for row in rows_of(item, f"{self.source}:{line}", [parsed(text) for text in texts]):
-                    yield line, row
+                yield from self._rows(item, line, [parsed(text) for text in texts])
             if n_left > 0:
                 missing = waiting.other_than(str(item.get("id")) for _, item, _ in json_lines(self.source))
                 raise ManifestError(
@@ -70,7 +77,7 @@ class JoinedManifest(RowManifest):
                 )
 
 
-class SupervisionManifest(RowManifest):
+class SupervisionManifest(_LhotseRows):
     """Supervisions, each a track of its own: a stretch of its recording, which a second file describes.
 
     The recordings wait on disk, as the supervisions of a `JoinedManifest` do.
@@ -79,8 +86,6 @@ class SupervisionManifest(RowManifest):
     ----------
     supervisions, recordings : paths or URLs of the files
     """
-
-    kind: ClassVar[str] = "lhotse"
 
     def __init__(self, supervisions: str, recordings: str) -> None:
         super().__init__(supervisions)
@@ -101,8 +106,7 @@ class SupervisionManifest(RowManifest):
                         f"{place}: its recording {item['recording_id']!r} is not in {self._recordings}: `lhotse fix` "
                         "leaves out what has no recording"
                     )
-                for row in rows_of(cut_of_supervision(item, parsed(texts[0])), place):
-                    yield line, row
+                yield from self._rows(cut_of_supervision(item, parsed(texts[0])), line)
 
 
 def _by_recording(supervisions: str) -> Iterator[tuple[str, str]]:

@@ -84,7 +84,7 @@ def _open_found(folder: str, found: dict[str, list[str]]) -> Manifest:
 
 def _several(paths: list[str], what: str) -> str:
     if not paths:
-        return f"no file of {what} here; expected such as recordings.jsonl.gz"
+        return f"no file of {what} here; expected such as {what.rsplit(maxsplit=1)[-1]}.jsonl.gz"
     return f"{len(paths)} files of {what}: give one of them: {', '.join(map(os.path.basename, paths))}"
 
 

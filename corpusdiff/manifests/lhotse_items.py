@@ -75,7 +75,10 @@ def rows_of(item: Mapping[str, Any], place: str, supervisions: Sequence[Mapping[
             f"{place}: the recording is to be transformed when it is loaded ({recording['transforms']!r:.80}): "
             "CutSet.save_audios writes files that need no more of that"
         )
-    said_in_it = list(supervisions) or list(item.get("supervisions") or [])
+    said_in_it = supervisions or _checked(item.get("supervisions") or [], list, "supervisions", place)
+    for one in said_in_it:
+        _checked(one, dict, "a supervision", place)
+    _checked(item.get("custom") or {}, dict, "custom", place)
     parts = _parts(item.get("channel"), recording, place)
     for source, inside, channel in parts:
         own = [one for one in said_in_it if len(parts) == 1 or _speaks_in(one, inside)]
@@ -104,6 +107,13 @@ def cut_of_supervision(item: Mapping[str, Any], recording: Mapping[str, Any]) ->
     }  # fmt: skip
 
 
+def _checked(value: Any, kind: type, what: str, place: str) -> Any:
+    """The value. Raises ManifestError for one of another kind."""
+    if isinstance(value, kind):
+        return value
+    raise ManifestError(f"{place}: {what}: found {value!r:.80}, expected a {kind.__name__}")
+
+
 def _named(item: Mapping[str, Any]) -> str:
     kind = item.get("type", "MonoCut")
     return f"{kind} {item.get('id')!r}" if kind not in _CUTS else "no recording"
@@ -118,9 +128,9 @@ def _parts(
         raise ManifestError(f"{place}: found sources {sources!r:.80}; expected the files of a recording")
     if not sources:
         raise ManifestError(f"{place}: 0 sources of a recording; expected its files")
-    there = [source.get("channels") or [0] for source in sources]
+    there = [_checked(source.get("channels") or [0], list, "channels", place) for source in sources]
     if len(sources) == 1:
-        there = [recording.get("channel_ids") or there[0]]
+        there = [_checked(recording.get("channel_ids") or there[0], list, "channel_ids", place)]
     known = [channel for channels in there for channel in channels]
     asked = known if wanted is None else wanted if isinstance(wanted, list) else [wanted]
     absent = [channel for channel in asked if channel not in known]
@@ -141,7 +151,7 @@ def _parts(
 
 def _path(source: Mapping[str, Any], place: str) -> str:
     kind, path = source.get("type"), source.get("source")
-    if kind not in {"file", "url"} or not isinstance(path, str) or not path:
+    if kind not in ("file", "url") or not isinstance(path, str) or not path:
         remedy = _REMEDIES.get(str(kind), "expected file or url, and its name")
         raise ManifestError(f"{place}: a source of type {kind!r}: {remedy}")
     return path

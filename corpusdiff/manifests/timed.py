@@ -31,9 +31,8 @@ def said(supervisions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     >>> said([{"start": 1, "text": "b", "speaker": "x"}, {"start": 0, "text": "a", "speaker": "x", "language": "en"}])
     {'text': 'a b', 'speaker': 'x'}
     """
-    texts = [
-        item["text"] for item in sorted(supervisions, key=itemgetter("start")) if isinstance(item.get("text"), str)
-    ]
+    in_order = sorted(supervisions, key=itemgetter("start"))
+    texts = [item["text"] for item in in_order if isinstance(item.get("text"), str) and item["text"]]
     found: dict[str, Any] = {"text": " ".join(texts)} if texts else {}
     for name in SAID[1:]:
         values = [item.get(name) for item in supervisions]

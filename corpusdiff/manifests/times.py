@@ -1,7 +1,8 @@
 """Times moved to where they are in a part of a track, played as fast as it is.
 
 What lies outside of the part is left out, what is cut in two is clipped and says so under ``clipped``, with the times
-it had in the track.
+it had in the track. The text of a supervision that is cut goes along with its words where they are aligned, else it
+stays whole in both parts.
 """
 
 from __future__ import annotations
@@ -53,8 +54,21 @@ class Stretch:
             moved["alignment"] = self.alignment(item["alignment"])
         if clipped:
             was = {"start": item["start"], "duration": item["duration"]}
-            moved["custom"] = {**(item.get("custom") or {}), "clipped": was}
+            heard = self._words(item)
+            if heard is not None:
+                was["text"], moved["text"] = item["text"], heard
+            custom = item.get("custom")
+            moved["custom"] = {**(custom if isinstance(custom, dict) else {}), "clipped": was}
         return moved
+
+    def _words(self, item: Mapping[str, Any]) -> str | None:
+        """Of a text that is its aligned words, those whose middle is in here; None where that cannot be told."""
+        alignment = item.get("alignment")
+        words = alignment.get("word") if is_alignment(alignment) else None
+        if not words or item.get("text") != " ".join(str(word[0]) for word in words if word[0]):
+            return None
+        stop_s = self.start_s + self.end_s * self.pace
+        return " ".join(str(word[0]) for word in words if word[0] and self.start_s <= word[1] + word[2] / 2 < stop_s)
 
     def alignment(self, alignment: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, list[list[Any]]]:
         """Lhotse's lists of symbol, start, duration and score."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import tarfile
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
 import corpusdiff
 from corpusdiff.export.export import ExportRequest, export
+from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests.timed import loaded
 
 SR = 16000
 
@@ -25,6 +29,11 @@ def supervision(number, start):
         "text": f"word{number}", "custom": {"mine": {"nested": [number]}},
         "alignment": {"word": [[f"word{number}", start, 0.4, 0.5]]},
     }  # fmt: skip
+
+
+def word(item):
+    """What is said in a supervision, all of it."""
+    return f"word{item['id'][1:]}"
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +82,9 @@ def test_the_sound_is_where_the_row_says(source, tmp_path, lines):
                  and one["start"] > 0]  # fmt: skip
         assert [one["start"] for one in whole] == pytest.approx(clicks.tolist(), abs=tolerance)
         assert [one["alignment"]["word"][0][1] for one in said] == [one["start"] for one in said]
-        assert [(one["word"], one["start"]) for one in item.fields["words"]] == [(s["text"], s["start"]) for s in said]
+        assert [(one["word"], one["start"]) for one in item.fields["words"]] == [(word(s), s["start"]) for s in said]
         assert all(one["start"] + one["duration"] <= item.n_samples / SR + 1e-6 for one in said)
-        assert (item.fields["text"] or "").split() == [one["text"] for one in said]
+        assert (item.fields["text"] or "").split() == [one["text"] for one in said if one["text"]]
         assert item.fields["mine"] == {"deep": [1]}
         found += [one["id"] for one in whole]
     assert set(found) == {f"s{i}" for i in range(5)}
@@ -89,8 +98,42 @@ def test_one_cut_in_two_is_in_both_rows_and_says_so(source, tmp_path):
     end, begin = first.fields["supervisions"][-1], second.fields["supervisions"][0]
     assert (end["id"], end["start"], end["duration"]) == ("s1", 1.75, 0.25)
     assert (begin["id"], begin["start"], begin["duration"]) == ("s1", 0.0, 0.15)
-    assert end["custom"] == begin["custom"] == {"mine": {"nested": [1]}, "clipped": {"start": 1.75, "duration": 0.4}}
+    was = {"start": 1.75, "duration": 0.4, "text": "word1"}
+    assert end["custom"] == begin["custom"] == {"mine": {"nested": [1]}, "clipped": was}
+    assert (end["text"], begin["text"]) == ("word1", "")  # whose middle is before the cut
+    assert (first.fields["text"], second.fields["text"]) == ("word0 word1", "word2")
     assert second.fields["words"][0]["clipped"] == {"start": 1.75, "end": 2.15}
+
+
+def test_the_manifest_as_it_was_is_in_the_plan(source, tmp_path):
+    """Under the id of the parent, as the page on the format says."""
+    first, *_ = run(source, tmp_path, "segment_s = 2.0")
+    plan = pq.read_table(tmp_path / "out/plan/0000/manifest.parquet").to_pylist()
+    (fields,) = (json.loads(row["fields"]) for row in plan if row["id"] == first["parent"])
+    assert fields["supervisions"] == json.loads(source.read_text())["supervisions"]
+
+
+@pytest.mark.parametrize("to", ["nemo", "kaldi", "webdataset", "parquet"])
+def test_other_exports_have_them_too(source, tmp_path, to):
+    """Each row with its own text, and with its words' times where the form has a place for such."""
+    corpus = run(source, tmp_path, "segment_s = 2.0")
+    export(ExportRequest(str(tmp_path / "out"), str(tmp_path / "x"), to, cluster="none"))
+    wanted = {item.id: item.fields for item in corpus}
+    if to in {"nemo", "kaldi"}:
+        name = "manifest.jsonl" if to == "nemo" else ""
+        found = {track.id: track.fields for track in open_manifest(str(tmp_path / "x" / name)).tracks()}
+    elif to == "parquet":
+        (path,) = (tmp_path / "x").rglob("*.parquet")
+        found = {row["id"]: row for row in pq.read_table(path).to_pylist()}
+    else:
+        with tarfile.open(tmp_path / "x/000000.tar") as tar:
+            rows = [json.load(tar.extractfile(one)) for one in tar if one.name.endswith(".json")]
+        found = {row["id"]: row for row in rows}
+    assert found.keys() == wanted.keys()
+    for name, fields in wanted.items():
+        assert found[name]["text"] == fields["text"]
+        for key in ("words", "supervisions", "mine"):
+            assert loaded(found[name][key]) == fields[key]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves its tars open
@@ -117,9 +160,9 @@ def test_lhotse_takes_the_moved_times(source, tmp_path, to):
             assert (one.start, one.duration) == pytest.approx((was["start"], was["duration"]), abs=0.001)
             assert one.end <= cut.duration + 1e-6
             assert (one.text, one.speaker, one.custom) == (was["text"], "x", was["custom"])
-            (word,) = one.alignment["word"]
-            assert (word.symbol, word.score) == (was["text"], 0.5)
-            assert word.start == pytest.approx(one.start, abs=0.001)
+            (aligned,) = one.alignment["word"]
+            assert (aligned.symbol, aligned.score) == (word(was), 0.5)
+            assert aligned.start == pytest.approx(one.start, abs=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +173,9 @@ def words(tmp_path_factory):
     x = 1e-4 * rng.standard_normal(8 * SR)
     t = np.arange(SR) / SR
     pitch = 2 * np.pi * np.cumsum(120 + 20 * np.sin(2 * np.pi * 3 * t)) / SR
-    word = sum(np.sin(n * pitch) / (1 + abs(n - 5)) for n in range(1, 25)) * np.sin(np.pi * t)
+    buzz = sum(np.sin(n * pitch) / (1 + abs(n - 5)) for n in range(1, 25)) * np.sin(np.pi * t)
     for start in (1, 3, 6):
-        x[start * SR : (start + 1) * SR] += 0.1 * word
+        x[start * SR : (start + 1) * SR] += 0.1 * buzz
     sf.write(folder / "a.wav", x, SR)
     said = [supervision(number, start + 0.3) for number, start in enumerate((1, 3, 6))]
     row = {"id": "rec", "audio_filepath": "a.wav", "supervisions": said, "text": "word0 word1 word2"}

@@ -14,7 +14,7 @@ import soundfile as sf
 
 import corpusdiff
 from corpusdiff.export.export import ExportRequest, export
-from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests import Reading, open_manifest
 
 SR = 16000
 JOB = '[source]\nsr = 16000\n[[output]]\nencoding = "flac"\ndither = false\n'
@@ -222,3 +222,33 @@ def test_lhotse_validates(form, tmp_path):
             assert (said.id, said.start, said.duration) == (f"said-{row['id']}", 0.1, 0.3)
             assert said.custom == {"own": row["nested"]}
             assert [tuple(item) for item in said.alignment["word"]] == [("w", 0.1, 0.25, 0.5)]
+
+
+def test_kaldi_folders_of_lhotse(tmp_path):
+    """What Lhotse writes as a Kaldi folder comes in with segments, texts and speakers."""
+    lhotse = pytest.importorskip("lhotse")
+    from lhotse.kaldi import export_to_kaldi
+
+    sf.write(tmp_path / "a.wav", 0.1 * np.ones(3 * SR), SR)
+    recordings = lhotse.RecordingSet.from_recordings([lhotse.Recording.from_file(tmp_path / "a.wav", "rec")])
+    said = [
+        lhotse.SupervisionSegment(f"s{i}-u", "rec", 0.5 * i, 1.25, text=f"text {i}", speaker=f"s{i}") for i in (0, 1)
+    ]
+    export_to_kaldi(recordings, lhotse.SupervisionSet.from_segments(said), tmp_path / "kaldi")
+    tracks = list(open_manifest(str(tmp_path / "kaldi"), Reading(allow_roots=[str(tmp_path)])).tracks())
+    assert [(track.id.endswith(f"s{i}-u"), track.offset_s, track.duration_s) for i, track in enumerate(tracks)] == [
+        (True, 0.0, 1.25), (True, 0.5, 1.25),
+    ]  # fmt: skip
+    assert [(track.fields["text"], track.fields["speaker"]) for track in tracks] == [("text 0", "s0"), ("text 1", "s1")]
+
+
+@pytest.mark.parametrize("form", ["kaldi", "nemo"], indirect=True)
+def test_lhotse_reads_the_kaldi_folder(form, tmp_path):
+    """Each entry of the folder is a recording of the right length to Lhotse's reader of such folders."""
+    pytest.importorskip("lhotse")
+    from lhotse.kaldi import load_kaldi_data_dir
+
+    export(ExportRequest(form[1]._objects.location, str(tmp_path / "kaldi"), "kaldi", cluster="none"))
+    recordings, *_ = load_kaldi_data_dir(tmp_path / "kaldi", SR)
+    found = {one.id: one.duration for one in recordings}
+    assert found == pytest.approx({row["id"]: row["n"] / SR for row in ROWS}, abs=0.001)  # which it rounds to

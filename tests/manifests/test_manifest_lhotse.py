@@ -168,7 +168,11 @@ def test_recordings_of_several_files(tmp_path):
     [
         ({"supervisions.jsonl": [SUPERVISION]}, None, "a supervision, which names no file: .*lhotse-supervisions"),
         ({"supervisions.jsonl": [SUPERVISION]}, "lhotse-supervisions", "its recordings are not beside it"),
-        ({"recordings.jsonl": [RECORDING]}, "lhotse-supervisions", "no file of supervisions here"),
+        (
+            {"recordings.jsonl": [RECORDING]},
+            "lhotse-supervisions",
+            "no file of supervisions here; expected such as supervisions.jsonl.gz",
+        ),
         (
             {"recordings.jsonl": [RECORDING], "supervisions.jsonl": [SUPERVISION, SUPERVISION | {"recording_id": "z"}]},
             None,
@@ -228,3 +232,16 @@ def test_a_folder_of_audio_with_other_files_is_none_of_its(tmp_path):
     (tmp_path / "recordings.jsonl").write_text('{"a": 1}\n')
     (tmp_path / "a.wav").touch()
     assert open_manifest(str(tmp_path)).kind == "folder"
+
+
+def test_paths_of_a_recipe(tmp_path, monkeypatch):
+    """A relative path that is none below the manifest's folder is looked for where the command is given."""
+    (tmp_path / "download").mkdir()
+    (tmp_path / "download/rec0.wav").touch()
+    (tmp_path / "data").mkdir()
+    written(tmp_path / "data/recordings.jsonl", recording("download/rec", [0]))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ManifestError, match=r"lies outside .*--allow-root"):
+        list(open_manifest("data").tracks())
+    (track,) = open_manifest("data", Reading(allow_roots=["download"])).tracks()
+    assert track.path == str(tmp_path / "download/rec0.wav")

@@ -45,8 +45,19 @@ def test_what_is_cut_says_so():
     found = at({"supervisions": [ALIGNED]}, 1.5, 1.0, 1.0)
     (left,) = found["supervisions"]
     assert (left["start"], left["duration"]) == (0.0, 1.0)
-    assert left["custom"] == {"k": [1], "clipped": {"start": 1.0, "duration": 2.0}}
+    assert left["custom"] == {"k": [1], "clipped": {"start": 1.0, "duration": 2.0, "text": "one two"}}
     assert left["alignment"] == {"word": [["one", 0.0, 0.25, 0.5], ["two", 0.5, 0.5, 0.25]]}
+
+
+def test_the_text_of_what_is_cut_goes_with_its_words():
+    """A word is where its middle is, and so in one of two rows; a text that is not just those words stays whole."""
+    rows = [at({"supervisions": [ALIGNED], "text": "one two"}, *stretch) for stretch in ((0, 1, 1.5), (1.5, 1, 2.0))]
+    assert [row["text"] for row in rows] == ["one", "two"]
+    assert [row["supervisions"][0]["text"] for row in rows] == ["one", "two"]
+    (left,) = at({"supervisions": [ALIGNED | {"text": "One, two!"}]}, 1.5, 1.0, 2.0)["supervisions"]
+    assert (left["text"], left["custom"]["clipped"]) == ("One, two!", {"start": 1.0, "duration": 2.0})
+    (left,) = at({"supervisions": [supervision(1.0, 2.0, "one two")]}, 1.5, 1.0, 2.0)["supervisions"]
+    assert left["text"] == "one two"
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.0, 1.0), (3.0, 1.0), (0.0, 1.0005), (2.9995, 1.0)])
