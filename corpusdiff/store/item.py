@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from corpusdiff.encode import decode_stream, flac_samples
 from corpusdiff.errors import StoreError, TrackError
-from corpusdiff.stages.base import Audio
-from corpusdiff.store.arrays import to_float
 from corpusdiff.store.columns import Column, field_from_column
 from corpusdiff.store.layout import ArrayLayout
 
 if TYPE_CHECKING:
+    from corpusdiff.stages.base import Audio
     from corpusdiff.store.read import Corpus
 
 
@@ -97,7 +96,9 @@ class Item:
         array = self.corpus.array(self._place("array"))
         row, offset, size = self["row"], self._place("offset"), self._place("size")
         if not array.layout.lossy:
-            return to_float(array.read(row, offset + start, offset + max(start, stop)))
+            return array.read(row, offset + start, offset + max(start, stop), np.float32)
+        from corpusdiff.encode import decode_stream  # on first use: it brings the codecs
+
         stream = array.read(row, offset, offset + size).tobytes()
         layout = array.layout
         decoded = decode_stream(
@@ -126,6 +127,8 @@ class Item:
 
         There is none for a track of several chunks, and for one whose end is silent: chunks leave that out.
         """
+        from corpusdiff.encode import flac_samples
+
         array = self.corpus.array(self._place("array"))
         layout, offset = array.layout, self._place("offset")
         if layout.encoding != "flac" or offset % layout.chunk or not 0 < self.n_samples <= layout.chunk:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from corpusdiff.errors import StoreError, UsageError
 from corpusdiff.store.arrays import ArrayReader
+from corpusdiff.store.arrow import arrow_table, arrow_texts
 from corpusdiff.store.cache import ByteCache
-from corpusdiff.store.columns import CHUNK_ROWS, MISSING, Column, decode_column
+from corpusdiff.store.columns import CHUNK_ROWS, Column, decode_column
 from corpusdiff.store.item import Item
 from corpusdiff.store.layout import ArrayLayout
 from corpusdiff.store.metadata import AUDIO
@@ -23,6 +23,8 @@ from corpusdiff.store.objects import Objects, open_objects
 from corpusdiff.store.schema import TABLES_KEY, parse_schema
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from corpusdiff.training import CorpusDataset
 
 #: Bytes of columns that stay in memory: the places of some ten million tracks.
@@ -114,7 +116,7 @@ class Corpus:
     def value(self, column: str, index: int) -> Any:
         """What the table holds at one row of a column. Raises KeyError for an unknown column."""
         found = self._chunks[column, index // CHUNK_ROWS][index % CHUNK_ROWS]
-        return found.as_py() if isinstance(found, pa.Scalar) else found.item()
+        return found.as_py() if self._columns[column].dtype == "string" else found.item()
 
     def chunk(self, name: str, index: int) -> NDArray[Any]:
         """One chunk of a column, (65536,), the last one with fill at its end; texts as objects."""
@@ -125,18 +127,36 @@ class Corpus:
         parts = [self._read_chunk(name, index) for index in range(self._schema.n_chunks)]
         return np.concatenate(parts)[: len(self)] if parts else np.zeros(0, object)
 
-    def table(self, columns: Sequence[str] | None = None, rows: NDArray[np.int64] | None = None) -> pa.Table:
-        """The table in memory; manifest fields are null where the manifest gave nothing.
+    def table(
+        self,
+        columns: Sequence[str] | None = None,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        where: str | None = None,
+    ) -> pa.Table:
+        """The table in memory, as Arrow; manifest fields are null where the manifest gave nothing.
+
+        Nothing but the columns that are asked for, and those that `where` names, is read.
 
         Parameters
         ----------
         columns : names of columns, in the order wanted; all when None
         rows : indices of rows, ascending; all when None. Only chunks that hold one of them are read
-        """
-        chosen = [self._columns[name] for name in columns] if columns is not None else list(self.columns)
-        return pa.table({column.name: _to_arrow(self._values(column.name, rows), column) for column in chosen})
+        where : only rows for which this condition holds, in the language of a job's rules
 
-    def _values(self, name: str, rows: NDArray[np.int64] | None) -> NDArray[Any]:
+        Raises UsageError for a column that is not there, and for a condition that cannot be read.
+        """
+        unknown = sorted(set(columns or ()) - set(self._columns))
+        if unknown:
+            raise UsageError(f"no column {', '.join(unknown)}: there are {', '.join(self._columns)}")
+        if where is not None:
+            from corpusdiff.selection import select
+
+            rows = select(self, where) if rows is None else np.intersect1d(rows, select(self, where))
+        chosen = [self._columns[name] for name in (self._columns if columns is None else columns)]
+        return arrow_table(chosen, partial(self._values, rows))
+
+    def _values(self, rows: NDArray[np.int64] | None, name: str) -> NDArray[Any]:
         if rows is None:
             return self.column(name)
         chunks = rows // CHUNK_ROWS
@@ -174,7 +194,7 @@ class Corpus:
 
     def _compact_chunk(self, place: tuple[str, int]) -> Any:
         values = self._read_chunk(*place)
-        return pa.array(values, pa.string()) if values.dtype == object else values
+        return arrow_texts(values) if values.dtype == object else values
 
     def _read_chunk(self, column: str, index: int) -> NDArray[Any]:
         key = self._columns[column].chunk_key(index)
@@ -196,15 +216,6 @@ class Corpus:
 def open(out: str) -> Corpus:  # noqa: A001  # corpusdiff.open
     """Open the finished corpus OUT. Raises StoreError where there is none."""
     return Corpus(out)
-
-
-def _to_arrow(values: NDArray[Any], column: Column) -> pa.Array:
-    if column.kind != "field":
-        return pa.array(values, pa.string() if column.dtype == "string" else None)
-    if column.type in {"int", "bool"}:
-        found = pa.array(values, mask=values == MISSING)
-        return found.cast(pa.bool_()) if column.type == "bool" else found
-    return pa.array(values, from_pandas=True) if column.type == "float" else pa.array(values, pa.string())
 
 
 def _hash(row_id: str) -> int:

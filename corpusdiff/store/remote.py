@@ -63,6 +63,7 @@ class RemoteObjects:
     """
 
     concurrency = CONCURRENCY
+    gap_bytes = 1 << 18
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -103,6 +104,16 @@ class RemoteObjects:
                 if "416" in _first_line(error):  # it begins there
                     return b""
                 raise
+
+    def read_part(self, key: str, start: int, size: int) -> bytes:
+        """A range of the object; one request, from the end too where the store can do that."""
+        if start >= 0:
+            return self.read_range(key, start, size)
+        with self._explained(key):
+            try:
+                return bytes(obstore.get(self._store, _checked(key), options={"range": {"suffix": -start}}).bytes())
+            except exceptions.NotSupportedError:  # Azure
+                return self.read_range(key, start, size)
 
     def open(self, key: str) -> BinaryIO:
         """The object as a file, read by ranges."""
