@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -76,13 +75,13 @@ def decode_flac_into(data: Buffer, start: int, most: int, out: NDArray[Any]) -> 
     data : what `encode_flac` returned
     start : first sample wanted
     most : samples that the stream may have
-    out : (n_channels, n) int16, int32 (left-justified) or float32 (full scale 1.0); what lies beyond the stream's end
-        is left as it is
+    out : (n_channels, n) int16, int32 (left-justified) or float32 (full scale 1.0); zeros follow the stream's end
 
     Raises TrackError (``decode``) for damaged bytes, and for a stream of more samples or other channels.
     """
     try:
-        with _kept().holding(data) as fd, sf.SoundFile(fd, closefd=False) as file:
+        # a seek looks for frames up to the end of the file: none of another stream may lie there
+        with sf.SoundFile(_kept().hold(data, exactly=start > 0), closefd=False) as file:
             if file.frames > most or file.channels != len(out):
                 raise TrackError("decode", f"FLAC of {file.channels} channels, {file.frames} samples, in {out.shape}")
             n = max(0, min(file.frames - start, out.shape[1]))
@@ -94,6 +93,7 @@ def decode_flac_into(data: Buffer, start: int, most: int, out: NDArray[Any]) -> 
                 x = file.read(n, dtype=out.dtype.name, always_2d=True)
                 out[:, : len(x)] = x.T
                 found = len(x)
+            out[:, n:] = 0
             if found != n:
                 raise TrackError("decode", f"FLAC chunk of {file.frames} samples ends after {start + found}")
     except sf.LibsndfileError as error:
@@ -171,28 +171,34 @@ class _Memory:
 class _Kept:
     """A file in memory that a thread keeps from one stream to the next: its pages need not be had anew."""
 
-    #: Bytes that are kept.
+    #: Bytes of the part that is kept, which is written without a system call.
     most = 1 << 22
 
     def __init__(self) -> None:
         self._memory = _Memory()
+        os.ftruncate(self._memory.fd, self.most)
+        self._map = mmap.mmap(self._memory.fd, self.most)
+        self._cut = False
         self.pid = os.getpid()
 
     def __del__(self) -> None:
         os.close(self._memory.fd)
 
-    @contextmanager
-    def holding(self, data: Buffer) -> Iterator[int]:
-        """Its descriptor, at the start of `data`."""
-        fd = self._memory.fd
+    def hold(self, data: Buffer, *, exactly: bool) -> int:
+        """Its descriptor, at the start of `data`; what follows, unless `exactly` that is wanted, is of no meaning."""
+        fd, size = self._memory.fd, len(data)
         os.lseek(fd, 0, os.SEEK_SET)
-        os.ftruncate(fd, self._memory.write(data))
-        os.lseek(fd, 0, os.SEEK_SET)
-        try:
-            yield fd
-        finally:
-            if len(data) > self.most:
-                os.ftruncate(fd, 0)
+        if self._cut:
+            os.ftruncate(fd, self.most)
+        if size <= self.most:
+            self._map[:size] = data
+        else:
+            self._memory.write(data)
+            os.lseek(fd, 0, os.SEEK_SET)
+        self._cut = exactly or size > self.most
+        if exactly:
+            os.ftruncate(fd, size)
+        return fd
 
 
 _of_thread = threading.local()

@@ -78,7 +78,7 @@ class ArrayReader:
         of a lossy array. Raises StoreError naming the object where it is damaged.
         """
         lead = () if self.layout.lossy else (self.layout.n_channels,)
-        found = [np.zeros((*lead, s.stop - s.start), dtype or self.layout.dtype) for s in stretches]
+        found = [np.empty((*lead, s.stop - s.start), dtype or self.layout.dtype) for s in stretches]
         by_key: dict[str, list[_Part]] = defaultdict(list)
         for stretch, out in zip(stretches, found, strict=True):
             for part in self._parts(stretch, out):
@@ -145,7 +145,12 @@ class ArrayReader:
 
 def _requests(index: NDArray[np.uint64], parts: Sequence[_Part], gap: int) -> Iterator[_Request]:
     """What to ask an object for, so that all parts have their chunks; silent ones need nothing."""
-    there = [part for part in parts if part.inner < len(index) and index[part.inner, 0] != ABSENT]
+    there = []
+    for part in parts:
+        if part.inner < len(index) and index[part.inner, 0] != ABSENT:
+            there.append(part)
+        else:
+            part.out[:] = 0
     ranges = [(int(index[part.inner, 0]), int(index[part.inner, 1])) for part in there]
     for span in spans(ranges, gap):
         places = ((there[n], ranges[n][0] - span.start, ranges[n][1]) for n in span.members)

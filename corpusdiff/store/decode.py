@@ -27,8 +27,7 @@ def decode_into(data: memoryview, layout: ArrayLayout, start: int, out: NDArray[
     data : the chunk as the codec before its checksum left it
     layout : of its array
     start : first element wanted
-    out : (n_channels, n) of the array's dtype or float32 (full scale 1.0), or (n,) uint8 of a lossy array. Where
-        the chunk holds fill, it may be left as it is: zeros
+    out : (n_channels, n) of the array's dtype or float32 (full scale 1.0), or (n,) uint8 of a lossy array
 
     Raises
     ------
