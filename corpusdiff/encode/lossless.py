@@ -80,7 +80,7 @@ def decode_flac_into(data: Buffer, start: int, most: int, out: NDArray[Any]) -> 
     Raises TrackError (``decode``) for damaged bytes, and for a stream of more samples or other channels.
     """
     try:
-        # a seek looks for frames up to the end of the file: none of another stream may lie there
+        # a seek looks for frames up to the end of the file
         with sf.SoundFile(_kept().hold(data, exactly=start > 0), closefd=False) as file:
             if file.frames > most or file.channels != len(out):
                 raise TrackError("decode", f"FLAC of {file.channels} channels, {file.frames} samples, in {out.shape}")
@@ -179,25 +179,28 @@ class _Kept:
         os.ftruncate(self._memory.fd, self.most)
         self._map = mmap.mmap(self._memory.fd, self.most)
         self._cut = False
+        self._held = 0
         self.pid = os.getpid()
 
     def __del__(self) -> None:
         os.close(self._memory.fd)
 
     def hold(self, data: Buffer, *, exactly: bool) -> int:
-        """Its descriptor, at the start of `data`; what follows, unless `exactly` that is wanted, is of no meaning."""
+        """Its descriptor, at the start of `data`; zeros follow, or with `exactly` nothing."""
         fd, size = self._memory.fd, len(data)
         os.lseek(fd, 0, os.SEEK_SET)
         if self._cut:
             os.ftruncate(fd, self.most)
         if size <= self.most:
             self._map[:size] = data
+            self._map[size : self._held] = bytes(max(0, self._held - size))
         else:
             self._memory.write(data)
             os.lseek(fd, 0, os.SEEK_SET)
         self._cut = exactly or size > self.most
         if exactly:
             os.ftruncate(fd, size)
+        self._held = min(size, self.most)
         return fd
 
 

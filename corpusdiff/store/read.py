@@ -20,7 +20,7 @@ from corpusdiff.store.columns import CHUNK_ROWS, Column, decode_column
 from corpusdiff.store.item import Item
 from corpusdiff.store.layout import ArrayLayout
 from corpusdiff.store.metadata import AUDIO
-from corpusdiff.store.objects import Objects, open_objects
+from corpusdiff.store.objects import Objects, is_url, open_objects
 from corpusdiff.store.schema import TABLES_KEY, parse_schema
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ class Corpus:
     def location(self) -> str:
         """Absolute path or URL of the corpus."""
         return self._objects.location
+
+    @property
+    def remote(self) -> bool:
+        """Whether it lies in an object store."""
+        return is_url(self.location)
 
     @property
     def columns(self) -> tuple[Column, ...]:
