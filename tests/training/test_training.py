@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import pickle
 import signal
@@ -9,17 +10,19 @@ import signal
 import numpy as np
 import pytest
 import soundfile as sf
+from servers import BUCKET, S3Server
 
 import corpusdiff
 from corpusdiff.driver import execute
-from corpusdiff.errors import UsageError
+from corpusdiff.errors import StoreError, UsageError
 from corpusdiff.request import RunRequest
-from corpusdiff.store.objects import LocalObjects
+from corpusdiff.store.objects import LocalObjects, open_objects
 
 torch = pytest.importorskip("torch")
 
 from torch.utils.data import DataLoader  # noqa: E402
 
+from corpusdiff import training  # noqa: E402
 from corpusdiff.training import CorpusDataset, CorpusStream, LengthBatches, pad_collate  # noqa: E402
 
 N = 60
@@ -93,20 +96,78 @@ def test_crops_read_their_chunks_only(corpus, monkeypatch):
         assert sum(read) < 2.2 * bytes_per_chunk
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-@pytest.mark.parametrize("n_ranks", [1, 2])
-def test_a_stream_gives_each_track_once(corpus, context, n_ranks):
-    """Four workers and two ranks: a partition of the corpus, in another order each epoch."""
+def partition(corpus, n_ranks, n_workers, *, context=None, **options):
+    """Ids of an epoch, by rank."""
     found = []
     for rank in range(n_ranks):
-        stream = CorpusStream(corpus.torch(), buffer=16, rank=rank, n_ranks=n_ranks)
-        workers = 4 if context == "fork" else 2
-        loader = DataLoader(stream, batch_size=None, num_workers=workers, multiprocessing_context=context)
+        stream = CorpusStream(corpus.torch(), buffer=16, rank=rank, n_ranks=n_ranks, **options)
+        loader = DataLoader(stream, batch_size=None, num_workers=n_workers, multiprocessing_context=context)
         found.append(ids(loader))
+    return found
+
+
+@pytest.mark.parametrize(("context", "n_workers"), [("fork", 4), ("spawn", 2), ("forkserver", 2)])
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_a_stream_gives_each_track_once(corpus, context, n_workers, n_ranks):
+    """Four workers and two ranks: a partition of the corpus, in another order than its own."""
+    found = partition(corpus, n_ranks, n_workers, context=context)
     everything = [track for of_rank in found for track in of_rank]
     assert sorted(everything) == [item.id for item in corpus]
     assert everything != sorted(everything)
-    assert all(len(of_rank) > N / n_ranks / 2 for of_rank in found)
+    assert {len(of_rank) for of_rank in found} == {N // n_ranks}
+
+
+def test_ranks_that_cannot_be_even(corpus):
+    """Sixty tracks over seven ranks: eight or nine each; or eight each, and others are left out in each epoch."""
+    found = partition(corpus, 7, 2)
+    assert sorted(track for of_rank in found for track in of_rank) == [item.id for item in corpus]
+    assert {len(of_rank) for of_rank in found} == {8, 9}
+    left_out = set()
+    for seed in range(3):
+        even = partition(corpus, 7, 0, drop_uneven=True, seed=seed)
+        assert [len(of_rank) for of_rank in even] == [8] * 7
+        given = {track for of_rank in even for track in of_rank}
+        assert len(given) == 56
+        left_out |= {item.id for item in corpus} - given
+    assert len(left_out) > 4
+    with pytest.raises(UsageError, match="rank 7 of 7"):
+        CorpusStream(corpus.torch(), rank=7, n_ranks=7)
+    with pytest.raises(UsageError, match="or neither"):
+        CorpusStream(corpus.torch(), rank=1)
+
+
+def test_ranks_may_have_different_numbers_of_workers(corpus):
+    """The partition among ranks does not depend on them."""
+    streams = [CorpusStream(corpus.torch(), rank=rank, n_ranks=2) for rank in range(2)]
+    found = ids(DataLoader(streams[0], batch_size=None, num_workers=3)) + ids(DataLoader(streams[1], batch_size=None))
+    assert sorted(found) == [item.id for item in corpus]
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_that_live_on_see_the_epoch(corpus, context):
+    """`set_epoch` reaches persistent workers: another order and other crops, and each track once again."""
+    stream = CorpusStream(corpus.torch(crop_s=0.1), buffer=16)
+    loader = DataLoader(
+        stream, batch_size=None, num_workers=2, persistent_workers=True, multiprocessing_context=context
+    )
+    epochs = []
+    for epoch in (0, 1, 0):
+        stream.set_epoch(epoch)
+        epochs.append({example["id"]: example["audio"].sum().item() for example in loader})
+    assert sorted(epochs[0]) == sorted(epochs[1]) == [item.id for item in corpus]
+    assert list(epochs[0]) == list(epochs[2]) != list(epochs[1])
+    assert epochs[0] == epochs[2] != epochs[1]
+
+
+def test_a_batch_is_read_at_once(corpus, monkeypatch):
+    """A `DataLoader` asks for whole batches, and neighbours are one request."""
+    asked = []
+    read_part = LocalObjects.read_part
+    monkeypatch.setattr(LocalObjects, "read_part", lambda *given: asked.append(given[1:]) or read_part(*given))
+    corpus = corpusdiff.open(corpus.location)
+    loader = DataLoader(corpus.torch("duration_s < 20"), batch_size=20, collate_fn=pad_collate)
+    assert sorted(ids(loader)) == sorted(item.id for item in corpus if item.n_samples < 20 * item.sr)
+    assert len(asked) < 40  # of 59 tracks, with the indices of their objects
 
 
 def test_orders_of_a_stream(corpus):
@@ -161,3 +222,32 @@ def test_a_killed_worker_is_said(corpus):
     loader = DataLoader(Killer(corpus), batch_size=None, num_workers=2, timeout=60)
     with pytest.raises(RuntimeError, match="worker .*(killed by signal|exited unexpectedly)"):
         ids(loader)
+
+
+@pytest.mark.parametrize("module", [training, training.dataset, training.stream, training.batches])
+def test_examples_of_the_documentation(module):
+    """What the docstrings show is so."""
+    done = doctest.testmod(module)
+    assert done.attempted
+    assert not done.failed
+
+
+def test_a_corpus_behind_a_url(corpus, monkeypatch):
+    """Batches, and a stream over two spawned workers, give each track once; a forked worker says what to do."""
+    with S3Server() as server:
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        url = f"s3://{BUCKET}/corpus"
+        there, here = open_objects(url), open_objects(corpus.location, write=False)
+        for key in here.list("data.zarr"):
+            there.create(key, here.read(key))
+        far = corpusdiff.open(url)
+        everything = [item.id for item in corpus]
+        assert sorted(ids(CorpusStream(far.torch(), buffer=16))) == everything
+        loader = DataLoader(far.torch(), batch_sampler=far.torch().batches(20.0), collate_fn=pad_collate)
+        assert sorted(ids(loader)) == everything
+        stream = far.torch().stream(buffer=16)
+        spawned = DataLoader(stream, batch_size=None, num_workers=2, multiprocessing_context="spawn")
+        assert sorted(ids(spawned)) == everything
+        with pytest.raises(StoreError, match='multiprocessing_context="spawn"'):
+            ids(DataLoader(stream, batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=60))
