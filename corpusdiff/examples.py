@@ -39,10 +39,11 @@ def tones() -> Corpus:
     return open_corpus(str(folder / "corpus"))
 
 
-def write_tones(folder: Path) -> None:
+def write_tones(folder: str | Path) -> None:
     """The tones as WAV files of a folder."""
     from corpusdiff.encode.audiofile import write_audio
 
+    folder = Path(folder)
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for name, (frequency_hz, seconds) in TONES.items():

@@ -25,6 +25,15 @@ class Item:
     corpus : that it belongs to
     index : of its row
     output : which of the job's outputs its audio is
+
+    >>> from corpusdiff.examples import tones
+    >>> item = tones()[0]
+    >>> item.id, item.status, item.sr, item.n_channels, item.n_samples
+    ('high.wav', 'ok', 16000, 1, 16000)
+    >>> item.audio.dtype, item.read(100, 300).shape, item.samples().dtype
+    (dtype('float32'), (1, 200), dtype('int16'))
+    >>> item["path"], item.fields, round(item.metrics["duration_s"], 3)
+    ('high.wav', {}, 1.0)
     """
 
     def __init__(self, corpus: Corpus, index: int, output: str) -> None:

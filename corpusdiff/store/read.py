@@ -41,9 +41,14 @@ class Corpus:
 
     Parameters
     ----------
-    out : the corpus folder
+    out : the corpus folder, or its URL
 
     Raises StoreError where there is no corpus, or none that is finished.
+
+    >>> from corpusdiff.examples import tones
+    >>> corpus = tones()
+    >>> len(corpus), corpus[0].id, corpus[-1].audio.shape, corpus.outputs
+    (3, 'high.wav', (1, 24000), ('flac',))
     """
 
     def __init__(self, out: str) -> None:
@@ -136,13 +141,22 @@ class Corpus:
         ------
         TrackError : a row that has no audio
         StoreError : damaged audio
+
+        >>> from corpusdiff.examples import tones
+        >>> [x.shape for x in tones().read([2, 0], [(0, 100), (-50, None)])]
+        [(1, 100), (1, 50)]
         """
         items = [self.item(row, output) for row in rows]
         wanted = [(0, None)] * len(items) if stretches is None else stretches
         return read_batch([Wanted(item, *stretch) for item, stretch in zip(items, wanted, strict=True)])
 
     def by_id(self, row_id: str) -> Item:
-        """The row of that id. Raises KeyError. The first call reads all ids once."""
+        """The row of that id. Raises KeyError. The first call reads all ids once.
+
+        >>> from corpusdiff.examples import tones
+        >>> tones().by_id("middle.wav").index
+        2
+        """
         order, hashes = self._ids
         wanted = _hash(row_id)
         for place in range(*(int(np.searchsorted(hashes, wanted, side)) for side in ("left", "right"))):
@@ -183,6 +197,16 @@ class Corpus:
         where : only rows for which this condition holds, in the language of a job's rules
 
         Raises UsageError for a column that is not there, and for a condition that cannot be read.
+
+        Other libraries take it as it is: ``tracks.to_pandas()``, ``polars.from_arrow(tracks)``,
+        ``duckdb.sql("select avg(snr_db) from tracks")``.
+
+        >>> from corpusdiff.examples import tones
+        >>> table = tones().table(["id", "n_samples"], where="duration_s > 1.2")
+        >>> table.to_pylist()
+        [{'id': 'middle.wav', 'n_samples': 24000}]
+        >>> table.to_pandas()["id"].tolist()
+        ['middle.wav']
         """
         unknown = sorted(set(columns or ()) - set(self._columns))
         if unknown:
@@ -210,7 +234,7 @@ class Corpus:
         """The tracks with audio as a PyTorch dataset; options as in `corpusdiff.training.CorpusDataset`.
 
         `corpusdiff.training` has the stream (`CorpusStream`), batches of like length (`LengthBatches`) and the
-        collation (`pad_collate`) that go with it. Raises UsageError without PyTorch.
+        collation (`pad_collate`) that go with it, and examples. Raises UsageError without PyTorch.
         """
         try:
             from corpusdiff.training import CorpusDataset
@@ -252,7 +276,14 @@ class Corpus:
 
 
 def open(out: str) -> Corpus:  # noqa: A001  # corpusdiff.open
-    """Open the finished corpus OUT. Raises StoreError where there is none."""
+    """Open the finished corpus OUT, a folder or a URL. Raises StoreError where there is none.
+
+    >>> import corpusdiff
+    >>> from corpusdiff.examples import tones
+    >>> corpus = corpusdiff.open(tones().location)
+    >>> [item.id for item in corpus]
+    ['high.wav', 'low.wav', 'middle.wav']
+    """
     return Corpus(out)
 
 
