@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ from corpusdiff.store.spans import Span, spans
 _INDEX_BYTES = 64 * 2**20
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(NamedTuple):
     """Elements `start` up to `stop` of a row of an array."""
 
     row: int
@@ -35,8 +34,7 @@ class Stretch:
     stop: int
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """What an inner chunk gives to a stretch: `out`, filled from its element `start` on."""
 
     key: str
@@ -66,10 +64,24 @@ class ArrayReader:
         self.layout = layout
         self._objects = objects
         self._indices = ByteCache(self._read_index, _INDEX_BYTES)
+        self._lead = () if layout.lossy else (layout.n_channels,)
+        self._chunk, self._dtype = layout.chunk, layout.dtype  # which a layout finds out anew each time
+        #: Type of samples as they are listened to; of a stream, its bytes.
+        self.heard_dtype = self._dtype if layout.lossy else np.dtype(np.float32)
 
     def read(self, row: int, start: int, stop: int, dtype: Any = None) -> NDArray[Any]:
         """Elements ``start`` up to ``stop`` of a row, as `read_many` gives them."""
-        return self.read_many([Stretch(row, start, stop)], dtype)[0]
+        number, first = divmod(start, self._chunk)
+        if not start < stop <= start - first + self._chunk:
+            return self.read_many([Stretch(row, start, stop)], dtype)[0]
+        out = np.empty((*self._lead, stop - start), dtype or self._dtype)  # most tracks are a chunk: no ado
+        key, inner = self._place(row, number)
+        index = self._indices[key]
+        if inner < len(index) and index[inner, 0] != ABSENT:
+            self._decode(self._objects.read_part(key, *index[inner].tolist()), _Part(key, inner, first, out))
+        else:
+            out[:] = 0
+        return out
 
     def read_many(self, stretches: Sequence[Stretch], dtype: Any = None) -> list[NDArray[Any]]:
         """Several stretches, by as few requests as they allow.
@@ -77,8 +89,7 @@ class ArrayReader:
         Each (n_channels, stop - start) of `dtype`: the array's own or float32 of full scale 1.0; (stop - start,) uint8
         of a lossy array. Raises StoreError naming the object where it is damaged.
         """
-        lead = () if self.layout.lossy else (self.layout.n_channels,)
-        found = [np.empty((*lead, s.stop - s.start), dtype or self.layout.dtype) for s in stretches]
+        found = [np.empty((*self._lead, s.stop - s.start), dtype or self._dtype) for s in stretches]
         by_key: dict[str, list[_Part]] = defaultdict(list)
         for stretch, out in zip(stretches, found, strict=True):
             for part in self._parts(stretch, out):
@@ -109,7 +120,7 @@ class ArrayReader:
         return self.layout.object_key(row, object_number), inner
 
     def _parts(self, stretch: Stretch, out: NDArray[Any]) -> Iterator[_Part]:
-        chunk = self.layout.chunk
+        chunk = self._chunk
         for number in range(stretch.start // chunk, -(-stretch.stop // chunk)):
             first, last = max(stretch.start, number * chunk), min(stretch.stop, (number + 1) * chunk)
             into = out[..., first - stretch.start : last - stretch.start]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from corpusdiff.errors import StoreError
-from corpusdiff.store.batch import Wanted, read_batch
+from corpusdiff.store.batch import Wanted, read_one
 from corpusdiff.store.columns import Column, field_from_column
 from corpusdiff.store.layout import ArrayLayout
 
@@ -99,7 +99,7 @@ class Item:
         start. Bounds beyond the audio are cut to it, as in a slice. Raises TrackError for a row that
         has no audio, StoreError for damaged audio.
         """
-        return read_batch([Wanted(self, start, stop)])[0]
+        return read_one(Wanted(self, start, stop))
 
     def decoded(self, stream: bytes) -> Audio:
         """All samples of its stream, (n_channels, n_samples) float32. Raises TrackError for a damaged one."""

@@ -21,6 +21,7 @@ from corpusdiff.store.item import Item
 from corpusdiff.store.layout import ArrayLayout
 from corpusdiff.store.metadata import AUDIO
 from corpusdiff.store.objects import Objects, is_url, open_objects
+from corpusdiff.store.places import Place, Places, places
 from corpusdiff.store.schema import TABLES_KEY, parse_schema
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Corpus:
             raise StoreError(_not_there(self._objects)) from error
         self._columns = {column.name: column for column in self._schema.columns}
         self._chunks = ByteCache(self._compact_chunk, _CACHED_BYTES)
+        self._places = ByteCache(self._chunk_places, _CACHED_BYTES)
         self._array = lru_cache(None)(self._open_array)
 
     def __reduce__(self) -> tuple[type[Corpus], tuple[str]]:
@@ -170,6 +172,10 @@ class Corpus:
         found = self._chunks[column, index // CHUNK_ROWS][index % CHUNK_ROWS]
         return found.as_py() if self._columns[column].dtype == "string" else found.item()
 
+    def place(self, index: int, output: str) -> Place | None:
+        """Where the audio of a row lies, None where it has none."""
+        return self._places[output, index // CHUNK_ROWS].of(index % CHUNK_ROWS)
+
     def chunk(self, name: str, index: int) -> NDArray[Any]:
         """One chunk of a column, (65536,), the last one with fill at its end; texts as objects."""
         return self._read_chunk(name, index)
@@ -257,6 +263,10 @@ class Corpus:
     def _compact_chunk(self, place: tuple[str, int]) -> Any:
         values = self._read_chunk(*place)
         return arrow_texts(values) if values.dtype == object else values
+
+    def _chunk_places(self, place: tuple[str, int]) -> Places:
+        output, index = place
+        return places(lambda name: self._read_chunk(name, index), "" if output == self.outputs[0] else f"{output}_")
 
     def _read_chunk(self, column: str, index: int) -> NDArray[Any]:
         key = self._columns[column].chunk_key(index)
