@@ -78,7 +78,7 @@ class ArrayReader:
         key, inner = self._place(row, number)
         index = self._indices[key]
         if inner < len(index) and index[inner, 0] != ABSENT:
-            self._decode(self._objects.read_part(key, *index[inner].tolist()), _Part(key, inner, first, out))
+            self._decode(self._objects.borrow(key, *index[inner].tolist()), _Part(key, inner, first, out))
         else:
             out[:] = 0
         return out
@@ -126,10 +126,11 @@ class ArrayReader:
             into = out[..., first - stretch.start : last - stretch.start]
             yield _Part(*self._place(stretch.row, number), first - number * chunk, into)
 
-    def _fetch(self, request: _Request) -> bytes:
-        return self._objects.read_part(request.parts[0][0].key, request.span.start, request.span.size)
+    def _fetch(self, request: _Request) -> memoryview:
+        """On loan: of a store that is asked for one after another, each is decoded before the next is fetched."""
+        return self._objects.borrow(request.parts[0][0].key, request.span.start, request.span.size)
 
-    def _decode(self, data: bytes, part: _Part) -> None:
+    def _decode(self, data: memoryview, part: _Part) -> None:
         body = self._checked(data, part.key, part.inner)
         try:
             decode_into(body, self.layout, part.start, part.out)
@@ -137,7 +138,7 @@ class ArrayReader:
             raise _damaged(part.key, part.inner, error) from error
 
     @staticmethod
-    def _checked(data: bytes, key: str, inner: int) -> memoryview:
+    def _checked(data: memoryview, key: str, inner: int) -> memoryview:
         try:
             return view_without_crc(data)
         except ValueError as error:

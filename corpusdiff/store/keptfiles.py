@@ -11,6 +11,9 @@ from pathlib import Path
 #: Files that are open at most; systems allow a process 1024 and more.
 MOST = 64
 
+#: Bytes that each thread keeps to read into.
+LOAN_BYTES = 1 << 20
+
 
 class KeptFiles:
     """Reads ranges of files that never change. Safe between threads, and after a fork.
@@ -24,11 +27,22 @@ class KeptFiles:
         self._path = path
         self._files: OrderedDict[str, _Descriptor] = OrderedDict()
         self._lock = threading.Lock()
+        self._loans = threading.local()
 
     def read(self, key: str, start: int, size: int) -> bytes:
         """At most `size` bytes from `start`; a negative `start` counts from the end. Raises FileNotFoundError."""
         file = self._file(key)  # held here, it stays open though another thread may drop it
         return os.pread(file.fd, size, max(file.size + start, 0) if start < 0 else start)
+
+    def borrow(self, key: str, start: int, size: int) -> memoryview:
+        """The same in memory that this thread's next loan overwrites: to have it anew costs more than to fill it."""
+        if size > LOAN_BYTES:
+            return memoryview(self.read(key, start, size))
+        file = self._file(key)
+        if not hasattr(self._loans, "memory"):
+            self._loans.memory = memoryview(bytearray(LOAN_BYTES))
+        loan: memoryview = self._loans.memory[:size]
+        return loan[: os.preadv(file.fd, [loan], start)]
 
     def _file(self, key: str) -> _Descriptor:
         with self._lock:

@@ -84,6 +84,10 @@ class LocalObjects:
         """A range of an object whose file stays open."""
         return self._kept.read(key, start, size)
 
+    def borrow(self, key: str, start: int, size: int) -> memoryview:
+        """A range of an object whose file stays open, in memory of this thread."""
+        return self._kept.borrow(key, start, size)
+
     def open(self, key: str) -> BinaryIO:
         """The object's file."""
         try:

@@ -64,6 +64,10 @@ class Objects(Protocol):
         """As `read_range`, for a finished object that more will be read of: it may be kept open."""
         ...
 
+    def borrow(self, key: str, start: int, size: int) -> memoryview:
+        """As `read_part`, in memory that may be used again when this thread borrows the next time."""
+        ...
+
     def open(self, key: str) -> BinaryIO:
         """The object as a seekable binary file. Raises FileNotFoundError."""
         ...

@@ -108,11 +108,11 @@ def without_crc(data: bytes) -> bytes:
     return body
 
 
-def view_without_crc(data: bytes) -> memoryview:
+def view_without_crc(data: memoryview) -> memoryview:
     """As `without_crc`, and nothing is copied."""
-    if len(data) < CRC_BYTES or google_crc32c.value(data) != _RESIDUE:
+    if len(data) < CRC_BYTES or google_crc32c.value(np.frombuffer(data, np.uint8)) != _RESIDUE:
         raise ValueError("the checksum (crc32c) does not fit")
-    return memoryview(data)[:-CRC_BYTES]
+    return data[:-CRC_BYTES]
 
 
 def index_bytes(inner_per_shard: int) -> int:

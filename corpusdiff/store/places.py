@@ -48,7 +48,7 @@ class Places:
 
 def places(column: Callable[[str], NDArray[Any]], prefix: str) -> Places:
     """From the columns of a chunk; those of a further output begin with `prefix`."""
-    arrays, which = np.unique(column(f"{prefix}array"), return_inverse=True)
-    which = np.where(column("status") == "ok", which, -1).astype(np.int16)
+    arrays, number = np.unique(column(f"{prefix}array"), return_inverse=True)
+    which = np.where(column("status") == "ok", number, -1).astype(np.int16)
     numbers = [column(name) for name in ("row", f"{prefix}offset", f"{prefix}size", "n_samples")]
     return Places(tuple(arrays.tolist()), which, np.stack(numbers, axis=1))

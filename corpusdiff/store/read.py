@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache, partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,25 +12,22 @@ from numpy.typing import NDArray
 
 from corpusdiff.errors import StoreError, UsageError
 from corpusdiff.store.arrays import ArrayReader
-from corpusdiff.store.arrow import arrow_table, arrow_texts
+from corpusdiff.store.arrow import arrow_table
 from corpusdiff.store.batch import Wanted, read_batch
-from corpusdiff.store.cache import ByteCache
-from corpusdiff.store.columns import CHUNK_ROWS, Column, decode_column
+from corpusdiff.store.columns import Column
 from corpusdiff.store.item import Item
 from corpusdiff.store.layout import ArrayLayout
 from corpusdiff.store.metadata import AUDIO
 from corpusdiff.store.objects import Objects, is_url, open_objects
-from corpusdiff.store.places import Place, Places, places
+from corpusdiff.store.places import Place
 from corpusdiff.store.schema import TABLES_KEY, parse_schema
+from corpusdiff.store.tracks import Tracks
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from corpusdiff.stages.base import Audio
     from corpusdiff.training import CorpusDataset
-
-#: Bytes of columns that stay in memory: the places of some ten million tracks.
-_CACHED_BYTES = 512 * 2**20
 
 
 class Corpus:
@@ -58,9 +54,7 @@ class Corpus:
             self._schema = parse_schema(self._objects.read(TABLES_KEY))
         except FileNotFoundError as error:
             raise StoreError(_not_there(self._objects)) from error
-        self._columns = {column.name: column for column in self._schema.columns}
-        self._chunks = ByteCache(self._compact_chunk, _CACHED_BYTES)
-        self._places = ByteCache(self._chunk_places, _CACHED_BYTES)
+        self._tracks = Tracks(self._objects, self._schema)
         self._array = lru_cache(None)(self._open_array)
 
     def __reduce__(self) -> tuple[type[Corpus], tuple[str]]:
@@ -159,31 +153,26 @@ class Corpus:
         >>> tones().by_id("middle.wav").index
         2
         """
-        order, hashes = self._ids
-        wanted = _hash(row_id)
-        for place in range(*(int(np.searchsorted(hashes, wanted, side)) for side in ("left", "right"))):
-            item = self.item(int(order[place]))
-            if item.id == row_id:
-                return item
+        for row in self._tracks.rows_of(row_id):
+            if self.value("id", row) == row_id:
+                return self.item(row)
         raise KeyError(f"no row of id {row_id!r}")
 
     def value(self, column: str, index: int) -> Any:
         """What the table holds at one row of a column. Raises KeyError for an unknown column."""
-        found = self._chunks[column, index // CHUNK_ROWS][index % CHUNK_ROWS]
-        return found.as_py() if self._columns[column].dtype == "string" else found.item()
+        return self._tracks.value(column, index)
 
     def place(self, index: int, output: str) -> Place | None:
         """Where the audio of a row lies, None where it has none."""
-        return self._places[output, index // CHUNK_ROWS].of(index % CHUNK_ROWS)
+        return self._tracks.place(index, "" if output == self.outputs[0] else f"{output}_")
 
     def chunk(self, name: str, index: int) -> NDArray[Any]:
         """One chunk of a column, (65536,), the last one with fill at its end; texts as objects."""
-        return self._read_chunk(name, index)
+        return self._tracks.chunk(name, index)
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole column, (len(corpus),); texts as objects."""
-        parts = [self._read_chunk(name, index) for index in range(self._schema.n_chunks)]
-        return np.concatenate(parts)[: len(self)] if parts else np.zeros(0, object)
+        return self._tracks.column(name)
 
     def table(
         self,
@@ -214,27 +203,15 @@ class Corpus:
         >>> table.to_pandas()["id"].tolist()
         ['middle.wav']
         """
-        unknown = sorted(set(columns or ()) - set(self._columns))
+        unknown = sorted(set(columns or ()) - set(self._tracks.columns))
         if unknown:
-            raise UsageError(f"no column {', '.join(unknown)}: there are {', '.join(self._columns)}")
+            raise UsageError(f"no column {', '.join(unknown)}: there are {', '.join(self._tracks.columns)}")
         if where is not None:
             from corpusdiff.selection import select
 
             rows = select(self, where) if rows is None else np.intersect1d(rows, select(self, where))
-        chosen = [self._columns[name] for name in (self._columns if columns is None else columns)]
-        return arrow_table(chosen, partial(self._values, rows))
-
-    def _values(self, rows: NDArray[np.int64] | None, name: str) -> NDArray[Any]:
-        if rows is None:
-            return self.column(name)
-        chunks = rows // CHUNK_ROWS
-        edges = np.searchsorted(chunks, np.arange(self._schema.n_chunks + 1))
-        parts = [
-            self._read_chunk(name, index)[rows[first:stop] - index * CHUNK_ROWS]
-            for index, (first, stop) in enumerate(pairwise(edges))
-            if first < stop
-        ]
-        return np.concatenate(parts) if parts else self.column(name)[:0]
+        chosen = [self._tracks.columns[name] for name in (self._tracks.columns if columns is None else columns)]
+        return arrow_table(chosen, partial(self._tracks.column, rows=rows))
 
     def torch(self, where: str | None = None, **options: Any) -> CorpusDataset:
         """The tracks with audio as a PyTorch dataset; options as in `corpusdiff.training.CorpusDataset`.
@@ -251,31 +228,6 @@ class Corpus:
     def array(self, name: str) -> ArrayReader:
         """A reader of one audio array. Raises StoreError where it is missing or damaged."""
         return self._array(name)
-
-    @cached_property
-    def _ids(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        parts = [self._read_chunk("id", index) for index in range(self._schema.n_chunks)]
-        texts = (text for part in parts for text in part)
-        hashes = np.fromiter((_hash(text) for text, _ in zip(texts, range(len(self)), strict=False)), np.uint64)
-        order = np.argsort(hashes, kind="stable")
-        return order, hashes[order]
-
-    def _compact_chunk(self, place: tuple[str, int]) -> Any:
-        values = self._read_chunk(*place)
-        return arrow_texts(values) if values.dtype == object else values
-
-    def _chunk_places(self, place: tuple[str, int]) -> Places:
-        output, index = place
-        return places(lambda name: self._read_chunk(name, index), "" if output == self.outputs[0] else f"{output}_")
-
-    def _read_chunk(self, column: str, index: int) -> NDArray[Any]:
-        key = self._columns[column].chunk_key(index)
-        try:
-            return decode_column(self._objects.read(key), self._columns[column].dtype)
-        except FileNotFoundError as error:
-            raise StoreError(f"{key}: missing; run the same command again") from error
-        except ValueError as error:
-            raise StoreError(f"{key}: damaged: {error}; run the same command again") from error
 
     def _open_array(self, name: str) -> ArrayReader:
         key = f"{AUDIO}/{name}/zarr.json"
@@ -295,10 +247,6 @@ def open(out: str) -> Corpus:  # noqa: A001  # corpusdiff.open
     ['high.wav', 'low.wav', 'middle.wav']
     """
     return Corpus(out)
-
-
-def _hash(row_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest(), "little")
 
 
 def _not_there(objects: Objects) -> str:

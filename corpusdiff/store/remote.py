@@ -117,6 +117,10 @@ class RemoteObjects:
             except exceptions.NotSupportedError:  # Azure
                 return self.read_range(key, start, size)
 
+    def borrow(self, key: str, start: int, size: int) -> memoryview:
+        """A range of the object."""
+        return memoryview(self.read_part(key, start, size))
+
     def open(self, key: str) -> BinaryIO:
         """The object as a file, read by ranges."""
         return io.BufferedReader(RangedFile(partial(self.read_range, key), self._length(key)), _READ_BYTES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from noted_reads import note_reads
 from servers import BUCKET
 from store_maker import FLAC, PCM, STREAM, Clip, make_corpus
 
@@ -23,7 +25,7 @@ from corpusdiff.errors import StoreError, TrackError
 from corpusdiff.store.arrays import ArrayReader, Stretch
 from corpusdiff.store.keptfiles import MOST, KeptFiles
 from corpusdiff.store.layout import ArrayLayout
-from corpusdiff.store.objects import LocalObjects, open_objects
+from corpusdiff.store.objects import open_objects
 from corpusdiff.store.pack import InnerChunk, PackedObject
 from corpusdiff.store.read import open as open_corpus
 from corpusdiff.store.spans import spans
@@ -145,28 +147,30 @@ def test_several_rows_in_their_order(folder, output):
         corpus.read(rows, stretches[:2])
 
 
-class Counting(LocalObjects):
-    """Counts what is read."""
-
-    reads: list[tuple[str, int]] = []  # noqa: RUF012
-
-    def read_part(self, key, start, size):
-        data = super().read_part(key, start, size)
-        self.reads.append((key, len(data)))
-        return data
-
-
-def test_neighbours_are_one_request(folder):
+def test_neighbours_are_one_request(folder, monkeypatch):
     """Forty neighbours in two shards: an index and one range for each object; again: the ranges alone."""
     corpus = open_corpus(str(folder))
-    corpus._objects = objects = Counting(folder)
-    objects.reads.clear()
+    reads = note_reads(monkeypatch)
     corpus.read(range(40))
-    n_objects = len({key for key, _ in objects.reads})
-    assert len(objects.reads) == 2 * n_objects
-    objects.reads.clear()
+    n_objects = len({key for key, _ in reads})
+    assert len(reads) == 2 * n_objects
+    reads.clear()
     corpus.read(range(40))
-    assert len(objects.reads) == n_objects
+    assert len(reads) == n_objects
+
+
+@pytest.mark.parametrize("output", ["flac", "pcm"])
+def test_threads_have_their_own(folder, output):
+    """Eight threads that read all of it at once get what one gets."""
+    corpus = open_corpus(str(folder))
+    orders = [np.random.default_rng(seed).permutation(80).tolist() for seed in range(8)]
+
+    def right(order):
+        singly = all(np.array_equal(corpus.item(row, output).audio, expected(row)) for row in order)
+        return singly and all(map(np.array_equal, corpus.read(order, output=output), map(expected, order)))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(right, orders))
 
 
 def test_kept_files_are_bounded(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from noted_reads import note_reads
 from store_maker import FLAC, PCM, STREAM, Clip, contents, make_corpus, make_generation, spooled
 
 from corpusdiff.encode import open_encoder
@@ -72,14 +73,7 @@ def test_a_range_reads_its_chunks_only(folder, monkeypatch):
     """One index and one chunk are read for a short range, and the index not again."""
     item = open_corpus(str(folder)).by_id("a/3")
     item.read(0, 1)
-    reads = []
-    read_part = LocalObjects.read_part
-
-    def noted(self, key, start, size):
-        reads.append((start, size))
-        return read_part(self, key, start, size)
-
-    monkeypatch.setattr(LocalObjects, "read_part", noted)
+    reads = note_reads(monkeypatch)
     item.read(100, 200)
     assert len(reads) == 1
     assert reads[0][1] < 4096 * 2

@@ -10,13 +10,14 @@ import signal
 import numpy as np
 import pytest
 import soundfile as sf
+from noted_reads import note_reads
 from servers import BUCKET, S3Server
 
 import corpusdiff
 from corpusdiff.driver import execute
 from corpusdiff.errors import StoreError, UsageError
 from corpusdiff.request import RunRequest
-from corpusdiff.store.objects import LocalObjects, open_objects
+from corpusdiff.store.objects import open_objects
 
 torch = pytest.importorskip("torch")
 
@@ -77,23 +78,15 @@ def test_crops_read_their_chunks_only(corpus, monkeypatch):
     whole = corpus[5].audio
     starts = np.flatnonzero(np.isclose(whole[0], float(first[0, 0])))
     assert any(np.array_equal(whole[:, s : s + first.shape[1]], first.numpy()) for s in starts)
-    read = []
-    read_part = LocalObjects.read_part
-
-    def noted(self, key, start, size):
-        data = read_part(self, key, start, size)
-        read.append(len(data))
-        return data
-
-    monkeypatch.setattr(LocalObjects, "read_part", noted)
+    read = note_reads(monkeypatch)
     corpus[5].audio  # noqa: B018
-    bytes_per_chunk = sum(read) / (corpus[5].n_samples / corpus[5].layout.chunk)
+    bytes_per_chunk = sum(n_bytes for _, n_bytes in read) / (corpus[5].n_samples / corpus[5].layout.chunk)
     for epoch in range(20):
         dataset.set_epoch(epoch)
         read.clear()
         dataset[5]
         assert 1 <= len(read) <= 2  # two where the crop lies over the border of two objects
-        assert sum(read) < 2.2 * bytes_per_chunk
+        assert sum(n_bytes for _, n_bytes in read) < 2.2 * bytes_per_chunk
 
 
 def partition(corpus, n_ranks, n_workers, *, context=None, **options):
@@ -161,9 +154,7 @@ def test_workers_that_live_on_see_the_epoch(corpus, context):
 
 def test_a_batch_is_read_at_once(corpus, monkeypatch):
     """A `DataLoader` asks for whole batches, and neighbours are one request."""
-    asked = []
-    read_part = LocalObjects.read_part
-    monkeypatch.setattr(LocalObjects, "read_part", lambda *given: asked.append(given[1:]) or read_part(*given))
+    asked = note_reads(monkeypatch)
     corpus = corpusdiff.open(corpus.location)
     loader = DataLoader(corpus.torch("duration_s < 20"), batch_size=20, collate_fn=pad_collate)
     assert sorted(ids(loader)) == sorted(item.id for item in corpus if item.n_samples < 20 * item.sr)
