@@ -66,6 +66,14 @@ def run(
     """Process `source` into the corpus `out`, or resume it, and open it. Parameters as in `RunRequest`.
 
     Raises CorpusdiffError where the run fails; failed tracks are rows of the corpus.
+
+    >>> import tempfile, corpusdiff
+    >>> from corpusdiff.examples import write_tones
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_tones(f"{folder}/recordings")
+    ...     corpus = corpusdiff.run(f"{folder}/recordings", f"{folder}/corpus", job="asr", cluster="none")
+    ...     [(item.id, item.status, item.audio.shape) for item in corpus]
+    [('high.wav', 'ok', (1, 16000)), ('low.wav', 'ok', (1, 16000)), ('middle.wav', 'ok', (1, 24000))]
     """
     from corpusdiff.store.read import open as open_corpus  # loads zarr, which a run has no need of
 

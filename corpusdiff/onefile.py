@@ -72,6 +72,12 @@ def apply(
     ------
     UsageError : an array that is no audio, or a job that does not fit
     TrackError : there is nothing in it, or it holds values that are no numbers
+
+    >>> import numpy as np
+    >>> import corpusdiff
+    >>> tone = 0.1 * np.sin(np.arange(44_100) * 2 * np.pi * 440 / 44_100)
+    >>> corpusdiff.apply(tone, 44_100, "asr").shape
+    (1, 16000)
     """
     samples = _checked(x)
     with tempfile.TemporaryDirectory(prefix="corpusdiff-") as folder:

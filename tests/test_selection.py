@@ -20,19 +20,56 @@ COLUMNS = {
     "n": (Column("n", "int64", "field", "n", "int"), RNG.integers(-3, 3, N)),
     "lang": (Column("lang", "string", "field", "lang", "str"), RNG.choice(["zh", "en", "de", ""], N).astype(object)),
     "status": (Column("status", "string", "track", "status"), RNG.choice(["ok", "failed"], N).astype(object)),
+    "take": (
+        Column("take", "string", "field", "take", "str"),
+        RNG.choice(["1", "2.5", " 3", "x", "nan"], N).astype(object),
+    ),
+    "good": (Column("good", "int64", "field", "good", "bool"), RNG.choice([0, 1, MISSING], N)),
     "tags": (Column("tags", "string", "field", "tags", "json"), RNG.choice(['["a"]', '["b"]'], N).astype(object)),
 }
 COLUMNS["snr_db"][1][::7] = np.nan
 COLUMNS["n"][1][::5] = MISSING
 
-_NUMBERS = st.sampled_from(["snr_db", "n", "3", "-1.5", "snr_db - n", "2 * n", "-snr_db", "n + 1"])
-_TEXTS = st.sampled_from(["lang", "status", '"zh"', '"ok"'])
+_NUMBERS = st.sampled_from(
+    [
+        "snr_db",
+        "n",
+        "3",
+        "-1.5",
+        "snr_db - n",
+        "2 * n",
+        "-snr_db",
+        "n + 1",
+        "snr_db / n",
+        "snr_db // 2",
+        "n % 2",
+        "abs(snr_db)",
+        "min(n, snr_db, 2)",
+        "max(0, n)",
+        "len(lang)",
+    ]
+)
+_TEXTS = st.sampled_from(["lang", "status", '"zh"', '"ok"', "lower(lang)", "take", '"2.5"'])
 _ORDER = st.sampled_from(["<", "<=", ">", ">=", "==", "!="])
 _LEAVES = st.one_of(
     st.tuples(_NUMBERS, _ORDER, _NUMBERS).map(" ".join),
-    st.tuples(_TEXTS, _ORDER, _TEXTS).map(" ".join),
+    st.tuples(_TEXTS, st.one_of(_ORDER, st.sampled_from(["in", "not in"])), _TEXTS).map(" ".join),
+    st.tuples(_TEXTS, _ORDER, _NUMBERS).map(" ".join),
+    st.tuples(st.sampled_from(["startswith", "endswith"]), _TEXTS, _TEXTS).map("{0[0]}({0[1]}, {0[2]})".format),
     st.sampled_from(
-        ["missing(snr_db)", "lang in ['zh', 'de']", "n not in [0, 1]", "-1 <= n < 2", "missing(n)", "'a' in tags"]
+        [
+            "missing(snr_db)",
+            "lang in ['zh', 'de']",
+            "n not in [0, 1]",
+            "-1 <= n < 2",
+            "missing(n)",
+            "'a' in tags",
+            "good",
+            "lang",
+            "n",
+            "take in [1, 2.5]",
+            "take not in [3, 'x']",
+        ]
     ),
 )
 _CONDITIONS = st.recursive(
@@ -61,7 +98,17 @@ def test_columns_and_rows_agree(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["snr_db < 10", "lang == 'zh' and n > 0", "not missing(snr_db)", "status in ['ok', 'x'] or n - 1 == 0"]
+    "text",
+    [
+        "snr_db < 10",
+        "lang == 'zh' and n > 0",
+        "not missing(snr_db)",
+        "status in ['ok', 'x'] or n - 1 == 0",
+        "take > 2",
+        "startswith(lang, 'z') and len(lang) == 2",
+        "'o' in status",
+        "good and abs(snr_db) % 2 < 1",
+    ],
 )
 def test_what_is_asked_for_most_needs_no_loop(text):
     """Comparisons, lists, arithmetic: by column."""

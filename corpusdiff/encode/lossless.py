@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
 import os
-from typing import Any
+import threading
+from typing import Any, TypeAlias
 
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
 from corpusdiff.errors import TrackError
+
+#: Encoded bytes.
+Buffer: TypeAlias = bytes | memoryview
 
 #: What `encode_flac` makes of each sample type: bits per sample.
 _FLAC_SUBTYPES = {np.dtype(np.int16): "PCM_16", np.dtype(np.int32): "PCM_24"}
@@ -62,6 +67,39 @@ def decode_flac(data: bytes) -> tuple[NDArray[Any], int]:
         raise TrackError("decode", f"damaged FLAC chunk of {len(data)} bytes: {error}") from error
 
 
+def decode_flac_into(data: Buffer, start: int, most: int, out: NDArray[Any]) -> None:
+    """Samples of a FLAC stream from `start` on, decoded into place; nothing else of it is decoded.
+
+    Parameters
+    ----------
+    data : what `encode_flac` returned
+    start : first sample wanted
+    most : samples that the stream may have
+    out : (n_channels, n) int16, int32 (left-justified) or float32 (full scale 1.0); zeros follow the stream's end
+
+    Raises TrackError (``decode``) for damaged bytes, and for a stream of more samples or other channels.
+    """
+    try:
+        # a seek looks for frames up to the end of the file
+        with sf.SoundFile(_kept().hold(data, exactly=start > 0), closefd=False) as file:
+            if file.frames > most or file.channels != len(out):
+                raise TrackError("decode", f"FLAC of {file.channels} channels, {file.frames} samples, in {out.shape}")
+            n = max(0, min(file.frames - start, out.shape[1]))
+            if start and n:
+                file.seek(start)
+            if len(out) == 1:  # needs no turning round
+                found = len(file.read(n, dtype=out.dtype.name, out=out[0, :n]))
+            else:
+                x = file.read(n, dtype=out.dtype.name, always_2d=True)
+                out[:, : len(x)] = x.T
+                found = len(x)
+            out[:, n:] = 0
+            if found != n:
+                raise TrackError("decode", f"FLAC chunk of {file.frames} samples ends after {start + found}")
+    except sf.LibsndfileError as error:
+        raise TrackError("decode", f"damaged FLAC chunk of {len(data)} bytes: {error}") from error
+
+
 def flac_samples(data: bytes) -> int | None:
     """Samples per channel that a FLAC stream says it has (RFC 9639, section 8.2); None where it does not say.
 
@@ -106,13 +144,18 @@ def trimmed(x: NDArray[Any]) -> NDArray[Any]:
 class _Memory:
     """An unnamed file in memory: libsndfile reads and writes a descriptor faster than a Python object."""
 
-    def __init__(self, data: bytes = b"") -> None:
+    def __init__(self, data: Buffer = b"") -> None:
         self.fd = os.memfd_create("corpusdiff", os.MFD_CLOEXEC)
         if data:
-            written = os.write(self.fd, data)
-            while written < len(data):
-                written += os.write(self.fd, memoryview(data)[written:])
+            self.write(data)
             os.lseek(self.fd, 0, os.SEEK_SET)
+
+    def write(self, data: Buffer) -> int:
+        """Write all of it; the number of bytes."""
+        written = os.write(self.fd, data)
+        while written < len(data):
+            written += os.write(self.fd, memoryview(data)[written:])
+        return written
 
     def __enter__(self) -> _Memory:
         return self
@@ -123,3 +166,50 @@ class _Memory:
     def read(self) -> bytes:
         """Everything in it."""
         return os.pread(self.fd, os.fstat(self.fd).st_size, 0)
+
+
+class _Kept:
+    """A file in memory that a thread keeps from one stream to the next: its pages need not be had anew."""
+
+    #: Bytes of the part that is kept, which is written without a system call.
+    most = 1 << 22
+
+    def __init__(self) -> None:
+        self._memory = _Memory()
+        os.ftruncate(self._memory.fd, self.most)
+        self._map = mmap.mmap(self._memory.fd, self.most)
+        self._cut = False
+        self._held = 0
+        self.pid = os.getpid()
+
+    def __del__(self) -> None:
+        os.close(self._memory.fd)
+
+    def hold(self, data: Buffer, *, exactly: bool) -> int:
+        """Its descriptor, at the start of `data`; zeros follow, or with `exactly` nothing."""
+        fd, size = self._memory.fd, len(data)
+        os.lseek(fd, 0, os.SEEK_SET)
+        if self._cut:
+            os.ftruncate(fd, self.most)
+        if size <= self.most:
+            self._map[:size] = data
+            self._map[size : self._held] = bytes(max(0, self._held - size))
+        else:
+            self._memory.write(data)
+            os.lseek(fd, 0, os.SEEK_SET)
+        self._cut = exactly or size > self.most
+        if exactly:
+            os.ftruncate(fd, size)
+        self._held = min(size, self.most)
+        return fd
+
+
+_of_thread = threading.local()
+
+
+def _kept() -> _Kept:
+    """The one of this thread; after a fork a new one, for the parent moves the position of the other."""
+    found: _Kept | None = getattr(_of_thread, "kept", None)
+    if found is None or found.pid != os.getpid():
+        found = _of_thread.kept = _Kept()
+    return found

@@ -38,11 +38,14 @@ class ByteCache(Generic[K, V]):
         self._lock = threading.Lock()
 
     def __getitem__(self, key: K) -> V:
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = self._load(key)
+        try:  # without the lock: each of the two is atomic, and one that is gone is loaded again
+            value = self._values[key]
+            self._values.move_to_end(key)
+        except KeyError:
+            value = self._put(key, self._load(key))
+        return value
+
+    def _put(self, key: K, value: V) -> V:
         with self._lock:
             if key not in self._values:
                 self._values[key] = value

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numcodecs.vlen import VLenUTF8
-from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 from corpusdiff.store.metadata import TRACKS, array_metadata, bytes_codec
@@ -96,6 +94,9 @@ class Column:
 
 def encode_column(values: Sequence[Any], dtype: str) -> bytes:
     """The bytes of a chunk that begins with `values` and goes on with fill."""
+    from numcodecs.vlen import VLenUTF8  # on first use: a corpus opens without it
+    from numcodecs.zstd import Zstd
+
     if dtype == "string":
         texts = VLenUTF8().encode(np.array([*values, ""], object)[:-1])
         data = struct.pack("<I", CHUNK_ROWS) + texts[4:] + _EMPTY_TEXT * (CHUNK_ROWS - len(values))
@@ -109,6 +110,9 @@ def encode_column(values: Sequence[Any], dtype: str) -> bytes:
 
 def decode_column(data: bytes, dtype: str) -> NDArray[Any]:
     """All values of a chunk, (CHUNK_ROWS,); texts as objects. Raises ValueError for a damaged one."""
+    from numcodecs.vlen import VLenUTF8
+    from numcodecs.zstd import Zstd
+
     try:
         raw = Zstd().decode(without_crc(data))
     except RuntimeError as error:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from corpusdiff.encode import decode_stream, flac_samples
-from corpusdiff.errors import StoreError, TrackError
-from corpusdiff.stages.base import Audio
-from corpusdiff.store.arrays import to_float
+from corpusdiff.errors import StoreError
+from corpusdiff.store.batch import Wanted, read_one
 from corpusdiff.store.columns import Column, field_from_column
 from corpusdiff.store.layout import ArrayLayout
 
 if TYPE_CHECKING:
+    from corpusdiff.stages.base import Audio
     from corpusdiff.store.read import Corpus
 
 
@@ -26,6 +25,15 @@ class Item:
     corpus : that it belongs to
     index : of its row
     output : which of the job's outputs its audio is
+
+    >>> from corpusdiff.examples import tones
+    >>> item = tones()[0]
+    >>> item.id, item.status, item.sr, item.n_channels, item.n_samples
+    ('high.wav', 'ok', 16000, 1, 16000)
+    >>> item.audio.dtype, item.read(100, 300).shape, item.samples().dtype
+    (dtype('float32'), (1, 200), dtype('int16'))
+    >>> item["path"], item.fields, round(item.metrics["duration_s"], 3)
+    ('high.wav', {}, 1.0)
     """
 
     def __init__(self, corpus: Corpus, index: int, output: str) -> None:
@@ -91,34 +99,29 @@ class Item:
         start. Bounds beyond the audio are cut to it, as in a slice. Raises TrackError for a row that
         has no audio, StoreError for damaged audio.
         """
-        if self.status != "ok":
-            raise TrackError(self["reason"], f"{self.id} has no audio: {self.status}: {self['error']}")
-        start, stop, _ = slice(start, stop).indices(self.n_samples)
-        array = self.corpus.array(self._place("array"))
-        row, offset, size = self["row"], self._place("offset"), self._place("size")
-        if not array.layout.lossy:
-            return to_float(array.read(row, offset + start, offset + max(start, stop)))
-        stream = array.read(row, offset, offset + size).tobytes()
-        layout = array.layout
-        decoded = decode_stream(
-            stream, layout.encoding, layout.sr, layout.n_channels, self.n_samples, self._place("delay")
-        )
-        return decoded[:, start:stop]
+        return read_one(Wanted(self, start, stop))
+
+    def decoded(self, stream: bytes) -> Audio:
+        """All samples of its stream, (n_channels, n_samples) float32. Raises TrackError for a damaged one."""
+        from corpusdiff.encode import decode_stream  # on first use: it brings the codecs
+
+        layout = self.layout
+        return decode_stream(stream, layout.encoding, layout.sr, layout.n_channels, self.n_samples, self.place("delay"))
 
     @property
     def layout(self) -> ArrayLayout:
         """Of the array that holds the audio."""
-        return self.corpus.array(self._place("array")).layout
+        return self.corpus.array(self.place("array")).layout
 
     def samples(self) -> NDArray[Any]:
         """All of the audio as the array holds it, (n_channels, n_samples): int16, left-justified int32 or float32.
 
         Raises StoreError for a lossy output, and for damaged audio.
         """
-        array = self.corpus.array(self._place("array"))
+        array = self.corpus.array(self.place("array"))
         if array.layout.lossy:
             raise StoreError(f"{array.layout.name} holds streams, not samples")
-        offset = self._place("offset")
+        offset = self.place("offset")
         return array.read(self["row"], offset, offset + self.n_samples)
 
     def flac(self) -> bytes | None:
@@ -126,8 +129,10 @@ class Item:
 
         There is none for a track of several chunks, and for one whose end is silent: chunks leave that out.
         """
-        array = self.corpus.array(self._place("array"))
-        layout, offset = array.layout, self._place("offset")
+        from corpusdiff.encode import flac_samples
+
+        array = self.corpus.array(self.place("array"))
+        layout, offset = array.layout, self.place("offset")
         if layout.encoding != "flac" or offset % layout.chunk or not 0 < self.n_samples <= layout.chunk:
             return None
         data = array.raw(self["row"], offset // layout.chunk)
@@ -135,13 +140,14 @@ class Item:
 
     def stream(self) -> bytes:
         """The encoded stream of a lossy output, byte for byte. Raises StoreError for a lossless one."""
-        array = self.corpus.array(self._place("array"))
+        array = self.corpus.array(self.place("array"))
         if not array.layout.lossy:
             raise StoreError(f"{array.layout.name} holds samples in chunks, not one stream per track")
-        offset = self._place("offset")
-        return array.read(self["row"], offset, offset + self._place("size")).tobytes()
+        offset = self.place("offset")
+        return array.read(self["row"], offset, offset + self.place("size")).tobytes()
 
-    def _place(self, key: str) -> Any:
+    def place(self, key: str) -> Any:
+        """``array``, ``offset``, ``size`` or ``delay`` of its output."""
         primary = self.output == self.corpus.outputs[0]
         return self[key if primary else f"{self.output}_{key}"]
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeAlias
 
 from corpusdiff.errors import StoreError
+from corpusdiff.store.keptfiles import KeptFiles
 
 #: What an object is made of: its bytes, or an iterable of consecutive blocks of them.
 Data: TypeAlias = bytes | Iterable[bytes]
@@ -36,9 +37,11 @@ class LocalObjects:
     """
 
     concurrency = 1
+    gap_bytes = 0
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._kept = KeptFiles(self._path)
 
     @property
     def location(self) -> str:
@@ -76,6 +79,14 @@ class LocalObjects:
         with self.open(key) as file:
             length = os.fstat(file.fileno()).st_size
             return os.pread(file.fileno(), size, max(length + start, 0) if start < 0 else start)
+
+    def read_part(self, key: str, start: int, size: int) -> bytes:
+        """A range of an object whose file stays open."""
+        return self._kept.read(key, start, size)
+
+    def borrow(self, key: str, start: int, size: int) -> memoryview:
+        """A range of an object whose file stays open, in memory of this thread."""
+        return self._kept.borrow(key, start, size)
 
     def open(self, key: str) -> BinaryIO:
         """The object's file."""

@@ -36,6 +36,11 @@ class Objects(Protocol):
         """How many requests to have under way where many objects are asked for."""
         ...
 
+    @property
+    def gap_bytes(self) -> int:
+        """Bytes that may be read in vain where two ranges of an object lie so far apart: cheaper than two requests."""
+        ...
+
     def create(self, key: str, data: Data) -> bool:
         """Make the object, durably. False when the key is there already, and nothing is changed.
 
@@ -53,6 +58,14 @@ class Objects(Protocol):
 
     def read_range(self, key: str, start: int, size: int) -> bytes:
         """At most `size` bytes from `start`; a negative `start` counts from the end."""
+        ...
+
+    def read_part(self, key: str, start: int, size: int) -> bytes:
+        """As `read_range`, for a finished object that more will be read of: it may be kept open."""
+        ...
+
+    def borrow(self, key: str, start: int, size: int) -> memoryview:
+        """As `read_part`, in memory that may be used again when this thread borrows the next time."""
         ...
 
     def open(self, key: str) -> BinaryIO:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from corpusdiff.errors import StoreError, UsageError
 from corpusdiff.store.arrays import ArrayReader
-from corpusdiff.store.cache import ByteCache
-from corpusdiff.store.columns import CHUNK_ROWS, MISSING, Column, decode_column
+from corpusdiff.store.arrow import arrow_table
+from corpusdiff.store.batch import Wanted, read_batch
+from corpusdiff.store.columns import Column
 from corpusdiff.store.item import Item
 from corpusdiff.store.layout import ArrayLayout
 from corpusdiff.store.metadata import AUDIO
-from corpusdiff.store.objects import Objects, open_objects
+from corpusdiff.store.objects import Objects, is_url, open_objects
+from corpusdiff.store.places import Place
 from corpusdiff.store.schema import TABLES_KEY, parse_schema
+from corpusdiff.store.tracks import Tracks
 
 if TYPE_CHECKING:
-    from corpusdiff.training import CorpusDataset
+    import pyarrow as pa
 
-#: Bytes of columns that stay in memory: the places of some ten million tracks.
-_CACHED_BYTES = 512 * 2**20
+    from corpusdiff.stages.base import Audio
+    from corpusdiff.training import CorpusDataset
 
 
 class Corpus:
@@ -37,9 +38,14 @@ class Corpus:
 
     Parameters
     ----------
-    out : the corpus folder
+    out : the corpus folder, or its URL
 
     Raises StoreError where there is no corpus, or none that is finished.
+
+    >>> from corpusdiff.examples import tones
+    >>> corpus = tones()
+    >>> len(corpus), corpus[0].id, corpus[-1].audio.shape, corpus.outputs
+    (3, 'high.wav', (1, 24000), ('flac',))
     """
 
     def __init__(self, out: str) -> None:
@@ -48,8 +54,7 @@ class Corpus:
             self._schema = parse_schema(self._objects.read(TABLES_KEY))
         except FileNotFoundError as error:
             raise StoreError(_not_there(self._objects)) from error
-        self._columns = {column.name: column for column in self._schema.columns}
-        self._chunks = ByteCache(self._compact_chunk, _CACHED_BYTES)
+        self._tracks = Tracks(self._objects, self._schema)
         self._array = lru_cache(None)(self._open_array)
 
     def __reduce__(self) -> tuple[type[Corpus], tuple[str]]:
@@ -70,6 +75,11 @@ class Corpus:
         return self._objects.location
 
     @property
+    def remote(self) -> bool:
+        """Whether it lies in an object store."""
+        return is_url(self.location)
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The table's columns, in order."""
         return self._schema.columns
@@ -84,7 +94,7 @@ class Corpus:
         """sha256 (hex) of the table's description: another corpus, or another generation of it, has another."""
         return hashlib.sha256(self._schema.metadata()).hexdigest()
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         """Names of the job's outputs, the primary one first."""
         sources = (column.source.partition("/") for column in self.columns if column.kind == "output")
@@ -101,58 +111,113 @@ class Corpus:
             raise KeyError(f"no output {output!r}: this corpus has {', '.join(self.outputs)}")
         return Item(self, index % len(self), output or self.outputs[0])
 
+    def read(
+        self,
+        rows: Iterable[int],
+        stretches: Iterable[tuple[int, int | None]] | None = None,
+        *,
+        output: str | None = None,
+    ) -> list[Audio]:
+        """Audio of several rows, in their order; of an object store much faster than one after another.
+
+        Chunks that lie together are one request, and requests of an object store go out together. Decoding is done by
+        the thread that calls, without the interpreter's lock: threads may read different rows at once.
+
+        Parameters
+        ----------
+        rows : indices; each may come more than once
+        stretches : ``(start, stop)`` in samples of each, as in a slice; all of it when None
+        output : which of the job's outputs; None for the first
+
+        Returns
+        -------
+        (n_channels, n_samples) float32 each, full scale 1.0
+
+        Raises
+        ------
+        TrackError : a row that has no audio
+        StoreError : damaged audio
+
+        >>> from corpusdiff.examples import tones
+        >>> [x.shape for x in tones().read([2, 0], [(0, 100), (-50, None)])]
+        [(1, 100), (1, 50)]
+        """
+        items = [self.item(row, output) for row in rows]
+        wanted = [(0, None)] * len(items) if stretches is None else stretches
+        return read_batch([Wanted(item, *stretch) for item, stretch in zip(items, wanted, strict=True)])
+
     def by_id(self, row_id: str) -> Item:
-        """The row of that id. Raises KeyError. The first call reads all ids once."""
-        order, hashes = self._ids
-        wanted = _hash(row_id)
-        for place in range(*(int(np.searchsorted(hashes, wanted, side)) for side in ("left", "right"))):
-            item = self.item(int(order[place]))
-            if item.id == row_id:
-                return item
+        """The row of that id. Raises KeyError. The first call reads all ids once.
+
+        >>> from corpusdiff.examples import tones
+        >>> tones().by_id("middle.wav").index
+        2
+        """
+        for row in self._tracks.rows_of(row_id):
+            if self.value("id", row) == row_id:
+                return self.item(row)
         raise KeyError(f"no row of id {row_id!r}")
 
     def value(self, column: str, index: int) -> Any:
         """What the table holds at one row of a column. Raises KeyError for an unknown column."""
-        found = self._chunks[column, index // CHUNK_ROWS][index % CHUNK_ROWS]
-        return found.as_py() if isinstance(found, pa.Scalar) else found.item()
+        return self._tracks.value(column, index)
+
+    def place(self, index: int, output: str) -> Place | None:
+        """Where the audio of a row lies, None where it has none."""
+        return self._tracks.place(index, "" if output == self.outputs[0] else f"{output}_")
 
     def chunk(self, name: str, index: int) -> NDArray[Any]:
         """One chunk of a column, (65536,), the last one with fill at its end; texts as objects."""
-        return self._read_chunk(name, index)
+        return self._tracks.chunk(name, index)
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole column, (len(corpus),); texts as objects."""
-        parts = [self._read_chunk(name, index) for index in range(self._schema.n_chunks)]
-        return np.concatenate(parts)[: len(self)] if parts else np.zeros(0, object)
+        return self._tracks.column(name)
 
-    def table(self, columns: Sequence[str] | None = None, rows: NDArray[np.int64] | None = None) -> pa.Table:
-        """The table in memory; manifest fields are null where the manifest gave nothing.
+    def table(
+        self,
+        columns: Sequence[str] | None = None,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        where: str | None = None,
+    ) -> pa.Table:
+        """The table in memory, as Arrow; manifest fields are null where the manifest gave nothing.
+
+        Nothing but the columns that are asked for, and those that `where` names, is read.
 
         Parameters
         ----------
         columns : names of columns, in the order wanted; all when None
         rows : indices of rows, ascending; all when None. Only chunks that hold one of them are read
-        """
-        chosen = [self._columns[name] for name in columns] if columns is not None else list(self.columns)
-        return pa.table({column.name: _to_arrow(self._values(column.name, rows), column) for column in chosen})
+        where : only rows for which this condition holds, in the language of a job's rules
 
-    def _values(self, name: str, rows: NDArray[np.int64] | None) -> NDArray[Any]:
-        if rows is None:
-            return self.column(name)
-        chunks = rows // CHUNK_ROWS
-        edges = np.searchsorted(chunks, np.arange(self._schema.n_chunks + 1))
-        parts = [
-            self._read_chunk(name, index)[rows[first:stop] - index * CHUNK_ROWS]
-            for index, (first, stop) in enumerate(pairwise(edges))
-            if first < stop
-        ]
-        return np.concatenate(parts) if parts else self.column(name)[:0]
+        Raises UsageError for a column that is not there, and for a condition that cannot be read.
+
+        Other libraries take it as it is: ``tracks.to_pandas()``, ``polars.from_arrow(tracks)``,
+        ``duckdb.sql("select avg(snr_db) from tracks")``.
+
+        >>> from corpusdiff.examples import tones
+        >>> table = tones().table(["id", "n_samples"], where="duration_s > 1.2")
+        >>> table.to_pylist()
+        [{'id': 'middle.wav', 'n_samples': 24000}]
+        >>> table.to_pandas()["id"].tolist()
+        ['middle.wav']
+        """
+        unknown = sorted(set(columns or ()) - set(self._tracks.columns))
+        if unknown:
+            raise UsageError(f"no column {', '.join(unknown)}: there are {', '.join(self._tracks.columns)}")
+        if where is not None:
+            from corpusdiff.selection import select
+
+            rows = select(self, where) if rows is None else np.intersect1d(rows, select(self, where))
+        chosen = [self._tracks.columns[name] for name in (self._tracks.columns if columns is None else columns)]
+        return arrow_table(chosen, partial(self._tracks.column, rows=rows))
 
     def torch(self, where: str | None = None, **options: Any) -> CorpusDataset:
         """The tracks with audio as a PyTorch dataset; options as in `corpusdiff.training.CorpusDataset`.
 
         `corpusdiff.training` has the stream (`CorpusStream`), batches of like length (`LengthBatches`) and the
-        collation (`pad_collate`) that go with it. Raises UsageError without PyTorch.
+        collation (`pad_collate`) that go with it, and examples. Raises UsageError without PyTorch.
         """
         try:
             from corpusdiff.training import CorpusDataset
@@ -164,27 +229,6 @@ class Corpus:
         """A reader of one audio array. Raises StoreError where it is missing or damaged."""
         return self._array(name)
 
-    @cached_property
-    def _ids(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        parts = [self._read_chunk("id", index) for index in range(self._schema.n_chunks)]
-        texts = (text for part in parts for text in part)
-        hashes = np.fromiter((_hash(text) for text, _ in zip(texts, range(len(self)), strict=False)), np.uint64)
-        order = np.argsort(hashes, kind="stable")
-        return order, hashes[order]
-
-    def _compact_chunk(self, place: tuple[str, int]) -> Any:
-        values = self._read_chunk(*place)
-        return pa.array(values, pa.string()) if values.dtype == object else values
-
-    def _read_chunk(self, column: str, index: int) -> NDArray[Any]:
-        key = self._columns[column].chunk_key(index)
-        try:
-            return decode_column(self._objects.read(key), self._columns[column].dtype)
-        except FileNotFoundError as error:
-            raise StoreError(f"{key}: missing; run the same command again") from error
-        except ValueError as error:
-            raise StoreError(f"{key}: damaged: {error}; run the same command again") from error
-
     def _open_array(self, name: str) -> ArrayReader:
         key = f"{AUDIO}/{name}/zarr.json"
         try:
@@ -194,21 +238,15 @@ class Corpus:
 
 
 def open(out: str) -> Corpus:  # noqa: A001  # corpusdiff.open
-    """Open the finished corpus OUT. Raises StoreError where there is none."""
+    """Open the finished corpus OUT, a folder or a URL. Raises StoreError where there is none.
+
+    >>> import corpusdiff
+    >>> from corpusdiff.examples import tones
+    >>> corpus = corpusdiff.open(tones().location)
+    >>> [item.id for item in corpus]
+    ['high.wav', 'low.wav', 'middle.wav']
+    """
     return Corpus(out)
-
-
-def _to_arrow(values: NDArray[Any], column: Column) -> pa.Array:
-    if column.kind != "field":
-        return pa.array(values, pa.string() if column.dtype == "string" else None)
-    if column.type in {"int", "bool"}:
-        found = pa.array(values, mask=values == MISSING)
-        return found.cast(pa.bool_()) if column.type == "bool" else found
-    return pa.array(values, from_pandas=True) if column.type == "float" else pa.array(values, pa.string())
-
-
-def _hash(row_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest(), "little")
 
 
 def _not_there(objects: Objects) -> str:

@@ -9,22 +9,20 @@ object, and says False as for any other that is there; callers compare.
 from __future__ import annotations
 
 import io
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 from typing import Any, BinaryIO, Literal
 from urllib.parse import urlsplit
 
 import obstore
 from obstore import exceptions
-from obstore.store import from_url
 
 from corpusdiff.errors import StoreError, StoreUnreachable, UsageError
+from corpusdiff.store.clients import client, first_line, forked
 from corpusdiff.store.local import Data
 from corpusdiff.store.ranged import RangedFile
 
@@ -33,12 +31,6 @@ SCHEMES = ("s3", "gs", "az", "abfs")
 
 #: Requests that may be under way at once where many small objects are asked for.
 CONCURRENCY = 32
-
-#: What one request may take: a whole object of at most 128 MB goes up in one.
-_TIMEOUT_S = 120
-
-#: How long answers like 500, 503 and "slow down" are tried again, with growing pauses.
-_RETRY_S = 180
 
 #: Pauses before a request whose connection broke is made again.
 _PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -63,13 +55,24 @@ class RemoteObjects:
     """
 
     concurrency = CONCURRENCY
+    gap_bytes = 1 << 18
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if not parts.netloc or parts.query or parts.fragment:
             raise UsageError(f"{url}: expected {parts.scheme}://BUCKET/PREFIX")
         self.location = url.rstrip("/")
-        self._store = _store(self.location)
+        client(self.location)  # so that what is wrong with it is said now
+
+    @property
+    def _store(self) -> Any:
+        """The client. Raises StoreError in a fork, where it would wait for threads that are not there."""
+        if forked():
+            raise StoreError(
+                f"{self.location}: this process was forked from one that has connections, which no fork survives; "
+                'start it by spawn or forkserver, as DataLoader(..., multiprocessing_context="spawn") does'
+            )
+        return client(self.location)
 
     def create(self, key: str, data: Data) -> bool:
         """Make the object by one conditional PUT."""
@@ -100,9 +103,23 @@ class RemoteObjects:
                 # asked for as options, the range may end after the object
                 return bytes(obstore.get(self._store, _checked(key), options={"range": (start, start + size)}).bytes())
             except exceptions.GenericError as error:
-                if "416" in _first_line(error):  # it begins there
+                if "416" in first_line(error):  # it begins there
                     return b""
                 raise
+
+    def read_part(self, key: str, start: int, size: int) -> bytes:
+        """A range of the object; one request, from the end too where the store can do that."""
+        if start >= 0:
+            return self.read_range(key, start, size)
+        with self._explained(key):
+            try:
+                return bytes(obstore.get(self._store, _checked(key), options={"range": {"suffix": -start}}).bytes())
+            except exceptions.NotSupportedError:  # Azure
+                return self.read_range(key, start, size)
+
+    def borrow(self, key: str, start: int, size: int) -> memoryview:
+        """A range of the object."""
+        return memoryview(self.read_part(key, start, size))
 
     def open(self, key: str) -> BinaryIO:
         """The object as a file, read by ranges."""
@@ -203,55 +220,18 @@ class RemoteObjects:
                 raise StoreError(f"{where}: there is no such bucket or container: make it first") from error
             raise FileNotFoundError(where) from error
         except (PermissionError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise _refused(where, _first_line(error)) from error
+            raise _refused(where, first_line(error)) from error
         except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
             if any(code in str(error) for code in _UNDECIDED):
-                raise _unreachable(where, _first_line(error)) from error
+                raise _unreachable(where, first_line(error)) from error
             raise
         except exceptions.BaseError as error:
-            said = _first_line(error)
+            said = first_line(error)
             if "credential" in said.lower() or "169.254.169.254" in said:
                 raise StoreError(f"{where}: no credentials ({said}): give them as the store's own tools do") from error
             if "status code: 403" in said or "status code: 401" in said:  # of a LIST
                 raise _refused(where, said) from error
             raise _unreachable(where, said) from error
-
-
-@lru_cache(maxsize=16)
-def _store(url: str) -> Any:
-    """The store's client, one for each URL and process: it keeps its connections."""
-    scheme = urlsplit(url).scheme
-    options: dict[str, Any] = {}
-    if scheme == "s3":
-        if not (os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
-            options["region"] = "us-east-1"
-        options["credential_provider"] = _profile_of_boto()
-    plain = any(os.environ.get(name, "").startswith("http:") for name in _ENDPOINTS)
-    try:
-        return from_url(
-            url,
-            client_options={"timeout": f"{_TIMEOUT_S}s", "connect_timeout": "15s", "allow_http": plain},
-            retry_config={"max_retries": 12, "retry_timeout": timedelta(seconds=_RETRY_S)},
-            **options,
-        )
-    except (exceptions.BaseError, ValueError) as error:
-        raise UsageError(f"{url}: {_first_line(error)}") from error
-
-
-_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL")
-
-
-def _profile_of_boto() -> Any:
-    """Credentials as boto3 finds them (profiles, SSO), where the environment has none and boto3 is installed."""
-    if os.environ.get("AWS_ACCESS_KEY_ID") or not os.environ.get("AWS_PROFILE"):
-        return None
-    try:
-        from obstore.auth.boto3 import Boto3CredentialProvider
-    except ImportError:
-        raise UsageError(
-            "AWS_PROFILE needs boto3 (pip install boto3), or give AWS_ACCESS_KEY_ID and its secret"
-        ) from None
-    return Boto3CredentialProvider()
 
 
 def _unreachable(where: str, said: str) -> StoreUnreachable:
@@ -270,7 +250,3 @@ def _checked(key: str) -> str:
     if not key or key.startswith("/") or ".." in key.split("/"):
         raise ValueError(f"{key!r} is not a key: expected a relative path")
     return key
-
-
-def _first_line(error: Exception) -> str:
-    return f"{error}".strip().splitlines()[0][:300]

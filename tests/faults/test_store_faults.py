@@ -42,10 +42,10 @@ SHORT = pytest.mark.faults_short
 #: The command in a hurry: an answer may take 1 s in place of 120, and little is tried again.
 IMPATIENT = """
 from corpusdiff import cli, runner
-from corpusdiff.store import remote
+from corpusdiff.store import clients, remote
 
 if __name__ == "__main__":
-    remote._TIMEOUT_S = 1
+    clients._TIMEOUT_S = 1
     remote._PAUSES_S = (0.1, 0.1, 0.1)
     runner.Retry.pause_s = lambda self, failures: 0.1
     cli.main()

@@ -140,7 +140,7 @@ def test_chunks_cut_shards_anywhere(tmp_path, monkeypatch):
     monkeypatch.setattr(finalise_module, "CHUNK_ROWS", 4)
     monkeypatch.setattr(columns_module, "CHUNK_ROWS", 4)
     monkeypatch.setattr("corpusdiff.store.schema.CHUNK_ROWS", 4)
-    monkeypatch.setattr("corpusdiff.store.read.CHUNK_ROWS", 4)
+    monkeypatch.setattr("corpusdiff.store.tracks.CHUNK_ROWS", 4)
     shards = [[Clip(f"{shard}/{i}", 10) for i in range(n)] for shard, n in enumerate((3, 1, 6, 1))]
     make_corpus(tmp_path, shards)
     corpus = open_corpus(str(tmp_path))
