@@ -40,6 +40,7 @@ def main() -> None:
     """Serve the pipe whose descriptors are the first two arguments until it closes."""
     read_fd, write_fd, parent, memory_limit = (int(value) for value in sys.argv[1:5])
     _confine(parent, memory_limit)
+    _load_compiler()
     confine()
     _Server(Pipe(read_fd, write_fd), memory_limit).serve()
 
@@ -55,6 +56,23 @@ def _confine(parent: int, memory_limit: int) -> None:
     # RLIMIT_DATA and not RLIMIT_AS: the compiled kernels reserve far more address space than they use
     resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
     Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _load_compiler() -> None:
+    """Load what runs compiled kernels, without all of SciPy's linear algebra.
+
+    Numba looks for a BLAS there, which no kernel asks for, and whose loading takes every child a fifth of a second.
+    """
+    hidden = "scipy.linalg"
+    if hidden in sys.modules:
+        return
+    sys.modules[hidden] = None  # type: ignore[assignment]  # documented: importing it fails
+    try:
+        importlib.import_module("numba.np.arraymath")
+    except ImportError:  # another version of it
+        pass
+    finally:
+        del sys.modules[hidden]
 
 
 class _Server:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
+import psutil
+
 from corpusdiff.confine import without_secrets
 from corpusdiff.errors import TrackError
 from corpusdiff.limits import Stalled, Watch
@@ -86,6 +88,7 @@ class Child:
         self._options = options
         self._environ = environ or {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._watched: psutil.Process | None = None
         self._pipe: Pipe | None = None
         self._setup: list[dict[str, Any]] = []
         self._unsaid: list[dict[str, Any]] = []
@@ -142,6 +145,7 @@ class Child:
             self._process.kill()
             self._process.wait()
             self._process = None
+            self._watched = None
         if self._stderr is not None:
             self._stderr.close()
             self._stderr = None
@@ -207,7 +211,9 @@ class Child:
         assert self._process is not None
         try:
             self._pipe.send(message)
-            return self._await(Watch(self._process.pid, self._options), on_progress)
+            if self._watched is None:
+                self._watched = psutil.Process(self._process.pid)
+            return self._await(Watch(self._watched, self._options), on_progress)
         except PipeClosed:
             raise ChildDied(self._how_it_died()) from None
 

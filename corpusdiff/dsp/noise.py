@@ -26,6 +26,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.blocks import Blocks
+from corpusdiff.dsp.fourier import good_length, rfft
 from corpusdiff.units import power_to_db
 
 #: Length of a hop and of a frame, in seconds, before rounding to a length that transforms fast.
@@ -178,10 +179,8 @@ class NoiseMeter:
         _count(hops, self._sums, self._counts)
         self._n_hops += hops.shape[1]
         if hops.shape[1] and (self._n_batches < DENSE or self._n_batches % SPARSE == 0):
-            import scipy.fft
-
             _, window, edges, first_short, scale = self._transform
-            spectra = scipy.fft.rfft(hops * window, axis=-1)
+            spectra = rfft(hops * window)
             power = _band_powers(spectra, edges, 2.0 * scale / len(block))
             self._short += _count_bands(power, first_short, _SHORT_RATIO, self._band_counts)
             lowest = spectra[:, :, 0].real.astype(np.float64)
@@ -213,9 +212,7 @@ class _Transform(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _transform(sr: int) -> _Transform:
-    import scipy.fft  # takes a fifth of a second, and whoever only plans has no need of it
-
-    hop = scipy.fft.next_fast_len(max(8, round(HOP_S * sr)), real=True)
+    hop = good_length(max(8, round(HOP_S * sr)))
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(hop) / hop)).astype(np.float32)
     edges = _band_edges(sr, hop)
     first_short = int(np.searchsorted(edges, _SHORT_HZ * hop / sr))

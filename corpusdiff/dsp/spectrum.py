@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.blocks import Blocks
+from corpusdiff.dsp.fourier import rfft
 from corpusdiff.units import power_to_db
 
 #: Length of a frame, in seconds, before rounding up to a power of two.
@@ -56,12 +57,9 @@ class Frames:
         return self._spectra(filled)
 
     def _spectra(self, x: NDArray[np.float32]) -> NDArray[np.complex64]:
-        import scipy.fft
-
         frames = x.reshape(len(x), -1, self.n_fft)[:, :: self._every]
         self._every = SPARSE
-        spectra: NDArray[np.complex64] = scipy.fft.rfft(frames * self._window, axis=-1)
-        return spectra
+        return rfft(frames * self._window)
 
 
 @lru_cache(maxsize=64)
