@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from corpusdiff.confine import confine
+from corpusdiff.costs import CHILD, START, Costs, keep, part
 from corpusdiff.errors import TrackError
 from corpusdiff.finish import Sinks, TrackContext
 from corpusdiff.job import Job
@@ -83,6 +84,8 @@ class _Server:
         self._streams: IO[bytes] | None = None
         self._hook = _test_hook()
         self._last_progress = 0.0
+        self._costs: Costs | None = None
+        self._start_s = time.process_time()
 
     def serve(self) -> None:
         """Answer until the worker closes the pipe."""
@@ -108,6 +111,7 @@ class _Server:
             chunk=message["chunk"],
             spool=message["spool"],
         )
+        self._costs = Costs() if message["profile"] else None
         return {"ok": True}
 
     def _open_streams(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -120,8 +124,20 @@ class _Server:
         assert self._streams is not None
         self._streams.seek(message["offset"])
         started = time.process_time()
-        answer = self._attempt(message, self._processed)
-        return answer | {"end": self._streams.tell(), "cpu_s": time.process_time() - started}
+        with keep(self._costs), part(CHILD):
+            answer = self._attempt(message, self._processed)
+        return answer | {
+            "end": self._streams.tell(),
+            "cpu_s": time.process_time() - started,
+            "costs": self._taken_costs(),
+        }
+
+    def _taken_costs(self) -> dict[str, float]:
+        """What the last track cost by part, and once what it cost to start."""
+        if self._costs is None:
+            return {}
+        start_s, self._start_s = self._start_s, 0.0
+        return self._costs.taken() | ({START: start_s} if start_s else {})
 
     def _processed(self, track: Track, context: TrackContext) -> list[dict[str, Any]]:
         assert self._streams is not None

@@ -27,6 +27,16 @@ from numpy.typing import NDArray
 
 from corpusdiff.dsp.blocks import Blocks
 from corpusdiff.dsp.fourier import good_length, rfft
+from corpusdiff.dsp.level_counts import (
+    LEVELS_DBFS,
+    STEPS_PER_DB,
+    band_powers,
+    count,
+    count_bands,
+    place,
+    places,
+    quantile_dbfs,
+)
 from corpusdiff.units import power_to_db
 
 #: Length of a hop and of a frame, in seconds, before rounding to a length that transforms fast.
@@ -77,13 +87,11 @@ _SHORT_RATIO = 8.0
 _DEEP_WEIGHT, _DEEP_OF_SPEECH = 2.14, 10**-3.35
 _SHORT_WEIGHT, _SHORT_OF_SPEECH = 1.82, 10**-2.65
 
-# levels are counted in steps of 0.1 dB from -150 dBFS on: a track of any length takes the same memory
-_STEPS_PER_DB = 10.0
-_LOWEST_DBFS = -150.0
-_LEVELS_DBFS = _LOWEST_DBFS + (np.arange(1800) + 0.5) / _STEPS_PER_DB
+#: Levels under this are silence.
 _SILENCE_DBFS = -100.0
-_N_HEARD = int((_LEVELS_DBFS > _SILENCE_DBFS).sum())
-_HOLE = round(_HOLE_DB * _STEPS_PER_DB)
+
+_N_HEARD = int((LEVELS_DBFS > _SILENCE_DBFS).sum())
+_HOLE = round(_HOLE_DB * STEPS_PER_DB)
 
 
 class NoiseEstimate(NamedTuple):
@@ -116,8 +124,8 @@ class NoiseMeter:
         self._hop = self._transform.hop
         self._blocks = Blocks(n_channels, BATCH * self._hop)
         self._n_batches = 0
-        self._counts = np.zeros(len(_LEVELS_DBFS), np.int64)
-        self._band_counts = np.zeros((max(len(self._transform.edges) - 1, 0), len(_LEVELS_DBFS)), np.int64)
+        self._counts = np.zeros(len(LEVELS_DBFS), np.int64)
+        self._band_counts = np.zeros((max(len(self._transform.edges) - 1, 0), len(LEVELS_DBFS)), np.int64)
         self._sums = np.zeros((n_channels, 2))  # of hops: mean, power
         self._frames = np.zeros((n_channels, 4))  # of transformed hops: mean, power, lowest bin, its square
         self._short = 0.0
@@ -141,14 +149,14 @@ class NoiseMeter:
             nan = float("nan")
             return NoiseEstimate(nan, 0.0 if self._n_hops >= _MIN_HOPS else nan, nan)
         total = float(_variance(self._sums, self._n_hops).sum()) / len(self._sums) / n_passed
-        pause_dbfs = _quantile_dbfs(passed, _NOISE_QUANTILE)
-        depth_db = pause_dbfs - _quantile_dbfs(passed, _LOW_QUANTILE)
+        pause_dbfs = quantile_dbfs(passed, _NOISE_QUANTILE)
+        depth_db = pause_dbfs - quantile_dbfs(passed, _LOW_QUANTILE)
         noise = self._noise_share(10 ** (pause_dbfs / 10) / total, depth_db, n_passed / self._n_hops)
-        floor_dbfs, loudest_dbfs = _quantile_dbfs(heard, _NOISE_QUANTILE), _quantile_dbfs(heard, 0.95)
+        floor_dbfs, loudest_dbfs = quantile_dbfs(heard, _NOISE_QUANTILE), quantile_dbfs(heard, 0.95)
         speech_dbfs = max(floor_dbfs + _SPEECH_OVER_NOISE_DB, loudest_dbfs - _SPEECH_UNDER_LOUDEST_DB)
         return NoiseEstimate(
             float(power_to_db(1.0 / noise - 1.0)),
-            int(heard[np.searchsorted(_LEVELS_DBFS, speech_dbfs, "right") :].sum()) / self._n_hops,
+            int(heard[np.searchsorted(LEVELS_DBFS, speech_dbfs, "right") :].sum()) / self._n_hops,
             float(power_to_db(noise * total)),
         )
 
@@ -163,7 +171,7 @@ class NoiseMeter:
         share = pause
         if total > 0 and len(self._band_counts):
             rank = self._n_frames - (1.0 - _BAND_QUANTILE) * n_heard
-            floors_dbfs = _LEVELS_DBFS[_places(self._band_counts, rank)]
+            floors_dbfs = LEVELS_DBFS[places(self._band_counts, rank)]
             bands = max(_BAND_RATIO * float((10 ** (floors_dbfs / 10)).sum()) * n_heard / total, 1e-9)
             trust = np.interp(depth_db, [_FLOOR_DB, _NO_FLOOR_DB], [0.0, 1.0])
             share *= float(min(bands / share, 1.0) ** trust)
@@ -176,13 +184,13 @@ class NoiseMeter:
         """Whole hops."""
         hops = block.reshape(len(block), -1, self._hop)
         before = self._sums.copy()
-        _count(hops, self._sums, self._counts)
+        count(hops, self._sums, self._counts)
         self._n_hops += hops.shape[1]
         if hops.shape[1] and (self._n_batches < DENSE or self._n_batches % SPARSE == 0):
             _, window, edges, first_short, scale = self._transform
             spectra = rfft(hops * window)
-            power = _band_powers(spectra, edges, 2.0 * scale / len(block))
-            self._short += _count_bands(power, first_short, _SHORT_RATIO, self._band_counts)
+            power = band_powers(spectra, edges, 2.0 * scale / len(block))
+            self._short += count_bands(power, first_short, _SHORT_RATIO, self._band_counts)
             lowest = spectra[:, :, 0].real.astype(np.float64)
             self._frames[:, :2] += self._sums - before
             self._frames[:, 2] += lowest.sum(axis=1) * np.sqrt(scale)
@@ -231,31 +239,6 @@ def _variance(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return np.maximum(sums[:, 1] - np.square(sums[:, 0]) / max(n, 1), 0.0)
 
 
-def _quantile_dbfs(counts: NDArray[np.int64], q: float) -> float:
-    """Level that a share `q` of the hops lies under."""
-    return float(_LEVELS_DBFS[_place(counts, q * int(counts.sum()))])
-
-
-@njit(cache=True, nogil=True)
-def _place(counts: NDArray[np.int64], rank: float) -> int:
-    """The first place up to which there are `rank` or more."""
-    total = 0
-    for i in range(counts.size):
-        total += counts[i]
-        if total >= rank:
-            return i
-    return counts.size
-
-
-@njit(cache=True, nogil=True)
-def _places(counts: NDArray[np.int64], rank: float) -> NDArray[np.int64]:
-    """The same for each row of (n, n_levels) counts."""
-    places = np.empty(len(counts), np.int64)
-    for k in range(len(counts)):
-        places[k] = _place(counts[k], rank)
-    return places
-
-
 @njit(cache=True, nogil=True)
 def _passed(heard: NDArray[np.int64]) -> NDArray[np.int64]:
     """The counts of levels without what lies on the floor of a noise gate, or where only processing gets."""
@@ -270,70 +253,9 @@ def _passed(heard: NDArray[np.int64]) -> NDArray[np.int64]:
             above_hole = i + _HOLE
         low += heard[i]
         high += heard[i + _HOLE] if i + _HOLE < heard.size else 0
-    deepest_dbfs = _LEVELS_DBFS[_place(heard, 0.95 * n)] - _DEEPEST_DB
+    deepest_dbfs = LEVELS_DBFS[place(heard, 0.95 * n)] - _DEEPEST_DB
     passed = heard.copy()
     for i in range(heard.size):
-        if i < above_hole or deepest_dbfs > _LEVELS_DBFS[i]:
+        if i < above_hole or deepest_dbfs > LEVELS_DBFS[i]:
             passed[i] = 0
     return passed if passed.sum() >= _MIN_HOPS else heard
-
-
-@njit(cache=True, nogil=True)
-def _step(power: float) -> int:
-    """Place of a power among the counts."""
-    level = 10.0 * np.log10(max(power, 1e-20))
-    return min(max(int((level - _LOWEST_DBFS) * _STEPS_PER_DB), 0), 1799)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _count(hops: NDArray[np.float32], sums: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
-    """Count the levels of (n_channels, n_hops, hop) samples, each hop about its own mean, and add up the hops' sums."""
-    n_channels, n_hops, n = hops.shape
-    for h in range(n_hops):
-        varying = 0.0
-        for c in range(n_channels):
-            x = hops[c, h]
-            # four sums at a time: one would wait for itself
-            a0, a1, a2, a3, b0, b1, b2, b3 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            for i in range(0, n - 3, 4):
-                v0, v1, v2, v3 = float(x[i]), float(x[i + 1]), float(x[i + 2]), float(x[i + 3])
-                a0, a1, a2, a3 = a0 + v0, a1 + v1, a2 + v2, a3 + v3
-                b0, b1, b2, b3 = b0 + v0 * v0, b1 + v1 * v1, b2 + v2 * v2, b3 + v3 * v3
-            for i in range(n // 4 * 4, n):
-                a0, b0 = a0 + float(x[i]), b0 + float(x[i]) * float(x[i])
-            mean, power = (a0 + a1 + a2 + a3) / n, (b0 + b1 + b2 + b3) / n
-            sums[c, 0] += mean
-            sums[c, 1] += power
-            varying += power - mean * mean
-        counts[_step(varying / n_channels)] += 1
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _band_powers(spectra: NDArray[np.complex64], edges: NDArray[np.int64], scale: float) -> NDArray[np.float64]:
-    """(n_bands, n_frames): power in each band, all channels together, times `scale`."""
-    n_channels, n_frames, _ = spectra.shape
-    power = np.zeros((max(edges.size - 1, 0), n_frames))
-    for c in range(n_channels):
-        for i in range(n_frames):
-            for k in range(edges.size - 1):
-                total = np.float32(0.0)
-                for j in range(edges[k], edges[k + 1]):
-                    value = spectra[c, i, j]
-                    total += value.real * value.real + value.imag * value.imag
-                power[k, i] += total * scale
-    return power
-
-
-@njit(cache=True, nogil=True)
-def _count_bands(power: NDArray[np.float64], first_short: int, ratio: float, counts: NDArray[np.int64]) -> float:
-    """Count the levels of each band; the power beyond `ratio` times the median of three frames, in the upper bands."""
-    n_bands, n_frames = power.shape
-    total = 0.0
-    for k in range(n_bands):
-        for i in range(n_frames):
-            before, now, after = power[k, max(i - 1, 0)], power[k, i], power[k, min(i + 1, n_frames - 1)]
-            counts[k, _step(now)] += 1
-            if k >= first_short:
-                median = max(min(before, now), min(max(before, now), after))
-                total += max(now - ratio * median, 0.0)
-    return total

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from corpusdiff import costs
 from corpusdiff.dsp import stft
 from corpusdiff.dsp.spectrum import mean_power
 from corpusdiff.errors import ParameterError
@@ -29,6 +30,7 @@ Bins = NDArray[np.float32]
 class SpectralGain(Protocol):
     """What a spectral stage adds to `Spectral`: gains for power spectra."""
 
+    name: ClassVar[str]
     n_fft: int
     hop_length: int
     mix: float
@@ -161,7 +163,8 @@ def _change(
     factors: list[Bins] = []
     following = []
     for part, before in zip(parts, states, strict=True):
-        gain, after = part.gains(power, before, sig)
+        with costs.part(f"stage {part.name}"):
+            gain, after = part.gains(power, before, sig)
         following.append(after)
         factor = gain - 1
         factor *= np.float32(part.mix)
