@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from corpusdiff.confine import confine
+from corpusdiff.costs import CHILD, START, Costs, keep, part
 from corpusdiff.errors import TrackError
 from corpusdiff.finish import Sinks, TrackContext
 from corpusdiff.job import Job
@@ -40,6 +41,7 @@ def main() -> None:
     """Serve the pipe whose descriptors are the first two arguments until it closes."""
     read_fd, write_fd, parent, memory_limit = (int(value) for value in sys.argv[1:5])
     _confine(parent, memory_limit)
+    _load_compiler()
     confine()
     _Server(Pipe(read_fd, write_fd), memory_limit).serve()
 
@@ -57,6 +59,23 @@ def _confine(parent: int, memory_limit: int) -> None:
     Path("/proc/self/oom_score_adj").write_text("1000")
 
 
+def _load_compiler() -> None:
+    """Load what runs compiled kernels, without all of SciPy's linear algebra.
+
+    Numba looks for a BLAS there, which no kernel asks for, and whose loading takes every child a fifth of a second.
+    """
+    hidden = "scipy.linalg"
+    if hidden in sys.modules:
+        return
+    sys.modules[hidden] = None  # type: ignore[assignment]  # documented: importing it fails
+    try:
+        importlib.import_module("numba.np.arraymath")
+    except ImportError:  # another version of it
+        pass
+    finally:
+        del sys.modules[hidden]
+
+
 class _Server:
     def __init__(self, pipe: Pipe, memory_limit: int) -> None:
         self._pipe = pipe
@@ -65,6 +84,8 @@ class _Server:
         self._streams: IO[bytes] | None = None
         self._hook = _test_hook()
         self._last_progress = 0.0
+        self._costs: Costs | None = None
+        self._start_s = time.process_time()
 
     def serve(self) -> None:
         """Answer until the worker closes the pipe."""
@@ -90,6 +111,7 @@ class _Server:
             chunk=message["chunk"],
             spool=message["spool"],
         )
+        self._costs = Costs() if message["profile"] else None
         return {"ok": True}
 
     def _open_streams(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -102,8 +124,20 @@ class _Server:
         assert self._streams is not None
         self._streams.seek(message["offset"])
         started = time.process_time()
-        answer = self._attempt(message, self._processed)
-        return answer | {"end": self._streams.tell(), "cpu_s": time.process_time() - started}
+        with keep(self._costs), part(CHILD):
+            answer = self._attempt(message, self._processed)
+        return answer | {
+            "end": self._streams.tell(),
+            "cpu_s": time.process_time() - started,
+            "costs": self._taken_costs(),
+        }
+
+    def _taken_costs(self) -> dict[str, float]:
+        """What the last track cost by part, and once what it cost to start."""
+        if self._costs is None:
+            return {}
+        start_s, self._start_s = self._start_s, 0.0
+        return self._costs.taken() | ({START: start_s} if start_s else {})
 
     def _processed(self, track: Track, context: TrackContext) -> list[dict[str, Any]]:
         assert self._streams is not None

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from corpusdiff.costs import ENCODE, LOUDNESS, MEASURE_AFTER, MEASURE_CHANGE, made_in, part
 from corpusdiff.encode import Encoder, Sink, open_encoder
 from corpusdiff.errors import ParameterError, TrackError
 from corpusdiff.job import Job
@@ -116,15 +117,17 @@ def finish_track(
     try:
         shaped = shape(audio, references, stages, job.guard, signal, context.spool)
         with shaped.audio:
-            volume = shaped.volume.finish()
             spec = job.loudness
-            gain = Gain() if spec is None else loudness_gain(volume.loudness_lufs, volume.true_peak_dbtp, spec)
-            known = None if gain.limiting_db else shaped.volume.finish(gain.db)
+            with part(MEASURE_CHANGE):
+                volume = shaped.volume.finish()
+                gain = Gain() if spec is None else loudness_gain(volume.loudness_lufs, volume.true_peak_dbtp, spec)
+                known = None if gain.limiting_db else shaped.volume.finish(gain.db)
             meter = Meter(signal.sr, signal.n_channels, known, shaped.meter.spectrum)
             outputs = _encode(row_id, _leveled(shaped.audio, gain, signal, spec), meter, signal, context, sinks)
     except ParameterError as error:
         raise TrackError("unsupported", f"the job does not fit a track of {signal.sr} Hz: {error}") from error
-    found = meter.finish()
+    with part(MEASURE_AFTER):
+        found = meter.finish()
     metrics = {f"out_{name}": value for name, value in found.metrics.items()}
     metrics |= {"lsd_db": shaped.change.lsd_db, "si_sdr_db": shaped.change.si_sdr_db}
     metrics |= {"gain_db": gain.db, "limiter_db": gain.limiting_db, "encoded_bytes": float(outputs[0]["bytes"])}
@@ -155,13 +158,16 @@ def _encode(
         context.open_encoder(output, signal.sr, signal.n_channels, context.chunk, row_id, sinks.sink(chunks))
         for output, chunks in zip(context.job.outputs, streams, strict=True)
     ]
-    for after in final:
-        meter.update(after)
-        for encoder in encoders:
-            encoder.write(after)
+    for after in made_in(LOUDNESS, final):
+        with part(MEASURE_AFTER):
+            meter.update(after)
+        with part(ENCODE):
+            for encoder in encoders:
+                encoder.write(after)
     outputs: list[dict[str, Any]] = []
     for output, encoder, chunks in zip(context.job.outputs, encoders, streams, strict=True):
-        encoded = encoder.close()
+        with part(ENCODE):
+            encoded = encoder.close()
         place = {"name": output.name, "size": encoded.size, "delay": encoded.delay, "bytes": encoded.n_bytes}
         outputs.append({**place, "chunks": chunks})
     return outputs

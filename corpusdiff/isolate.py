@@ -13,9 +13,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
+
+import psutil
 
 from corpusdiff.confine import without_secrets
 from corpusdiff.errors import TrackError
@@ -86,15 +89,18 @@ class Child:
         self._options = options
         self._environ = environ or {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._watched: psutil.Process | None = None
         self._pipe: Pipe | None = None
         self._setup: list[dict[str, Any]] = []
         self._unsaid: list[dict[str, Any]] = []
         self._stderr: IO[bytes] | None = None
+        self._costs: Counter[str] = Counter()
 
     def configure(self, job: Mapping[str, Any], root: str, chunk: int = 0, streams: str | None = None) -> None:
         """Say what to do with the tracks that follow, and which file takes their streams."""
         setup: list[dict[str, Any]] = [
-            {"op": "job", "job": dict(job), "root": root, "chunk": chunk, "spool": self._options.spool},
+            {"op": "job", "job": dict(job), "root": root, "chunk": chunk, "spool": self._options.spool}
+            | {"profile": self._options.profile}
         ]
         if streams is not None:
             setup.append({"op": "streams", "path": streams})
@@ -115,7 +121,13 @@ class Child:
         """
         message = {"op": "track", "track": track.to_json(), "offset": offset, "files": dict(files or {})}
         answer = self._ask_of(message, on_progress)
+        self._costs.update(answer["costs"])
         return Answer(answer["rows"], answer["end"], answer["cpu_s"])
+
+    def taken_costs(self) -> Mapping[str, float]:
+        """CPU seconds of the tracks since the last call, by part; none unless the options ask for them."""
+        costs, self._costs = self._costs, Counter()
+        return costs
 
     def measure(self, track: Track, files: Mapping[str, str | None] | None = None) -> list[dict[str, Any]]:
         """The first pass of one track alone, see `corpusdiff.track.measure_track`. Raises as `track`."""
@@ -142,6 +154,7 @@ class Child:
             self._process.kill()
             self._process.wait()
             self._process = None
+            self._watched = None
         if self._stderr is not None:
             self._stderr.close()
             self._stderr = None
@@ -207,7 +220,9 @@ class Child:
         assert self._process is not None
         try:
             self._pipe.send(message)
-            return self._await(Watch(self._process.pid, self._options), on_progress)
+            if self._watched is None:
+                self._watched = psutil.Process(self._process.pid)
+            return self._await(Watch(self._watched, self._options), on_progress)
         except PipeClosed:
             raise ChildDied(self._how_it_died()) from None
 

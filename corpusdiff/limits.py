@@ -15,11 +15,17 @@ class Stalled(Exception):
 
 
 class Watch:
-    """Limits of one question to the child."""
+    """Limits of one question to the child.
 
-    def __init__(self, pid: int, options: RunOptions) -> None:
+    Parameters
+    ----------
+    process : the child
+    options : what it may take
+    """
+
+    def __init__(self, process: psutil.Process, options: RunOptions) -> None:
         self._options = options
-        self._process = psutil.Process(pid)
+        self._process = process
         self._cpu_at_start = self._cpu_s()
         self._decoded_s = 0.0
         self._last_sign = time.monotonic()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from numpy._core._multiarray_umath import __cpu_dispatch__
 
+from corpusdiff.costs import DASK, PIPE, STORE, WORKER, Costs, keep, part
 from corpusdiff.errors import StoreError, TrackError
 from corpusdiff.fetch import Copies, Fetcher
 from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
@@ -39,6 +42,18 @@ def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> Shard
 
     Raises StoreError or OSError for trouble that no track is to blame for.
     """
+    if not task.options.profile:
+        return _run_shard(task, on_progress)
+    costs, process_s = Costs(), time.process_time()
+    with keep(costs), part(WORKER):
+        report = _run_shard(task, on_progress)
+    spent = costs.taken()
+    if threading.current_thread() is not threading.main_thread():  # the others are Dask's
+        spent[DASK] = max(0.0, time.process_time() - process_s - sum(spent.values()))
+    return replace(report, costs={**report.costs, **spent})
+
+
+def _run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> ShardReport:
     started = time.monotonic()
     objects = open_objects(task.out, write=False)
     plan = _plan(task)
@@ -56,7 +71,9 @@ def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> Shard
             for track in tracks:
                 outcome.add(track, *_fetched_and_processed(track, fetcher, child, plan.root, streams, outcome))
         run = {"host": platform.node(), "cpu_s": outcome.cpu_s, "wall_s": time.monotonic() - started}
-        committed = commit_shard(objects, plan, task.shard, outcome.rows, streams.path, run)
+        with part(STORE):
+            committed = commit_shard(objects, plan, task.shard, outcome.rows, streams.path, run)
+        outcome.costs = dict(child.taken_costs())
     return outcome.report(committed, time.monotonic() - started)
 
 
@@ -119,7 +136,8 @@ def _attempt(
     for attempt in range(TRIES):
         last = attempt == TRIES - 1
         try:
-            answer = child.track(track, streams.end, on_decoded, copies.files)
+            with part(PIPE):
+                answer = child.track(track, streams.end, on_decoded, copies.files)
         except TrackError as error:
             if error.reason == "missing":
                 check_reach(track, root)
@@ -163,6 +181,7 @@ class _Outcome:
         self.rows: list[Mapping[str, Any]] = []
         self.cpu_s = 0.0
         self.changed: list[str] = []
+        self.costs: dict[str, float] = {}
         self._shard = task.shard
         self._clock = clock
         self._on_progress = on_progress
@@ -203,6 +222,7 @@ class _Outcome:
             differing=committed.differing,
             n_changed=len(self.changed),
             changed=tuple(self.changed[:5]),
+            costs=self.costs,
         )
 
 

@@ -98,6 +98,7 @@ class Tally:
     changed: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    costs: Counter[str] = field(default_factory=Counter)
     _running: dict[int, Progress] = field(default_factory=dict)
 
     def add_progress(self, progress: Progress) -> None:
@@ -118,6 +119,7 @@ class Tally:
         self.n_changed += report.n_changed
         self.changed = self.changed or list(report.changed)
         self.reasons.update(report.reasons)
+        self.costs.update(report.costs)
         for track, reason, error in report.examples:
             kept = self.examples.setdefault(reason, [])
             if len(kept) < EXAMPLES:

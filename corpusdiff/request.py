@@ -33,6 +33,7 @@ class RunRequest:
     shard_s : seconds of audio in a shard of what is planned from now on; None for `SHARD_S`
     stall_s : seconds without progress after which a track has failed
     memory_limit : GiB that one track may take
+    profile : say at the end what the CPU went to
     as_json : events as JSON lines on standard output
     metrics : ``PORT`` or ``HOST:PORT`` where Prometheus finds this run's numbers; None for nowhere
     store_overwrites : take an OUT that cannot refuse to overwrite
@@ -55,6 +56,7 @@ class RunRequest:
     shard_s: float | None = None
     stall_s: float = STALL_S
     memory_limit: float = 4.0
+    profile: bool = False
     as_json: bool = False
     metrics: str | None = None
     store_overwrites: bool = False
@@ -74,4 +76,5 @@ class RunRequest:
     @property
     def options(self) -> RunOptions:
         """What the workers need of it."""
-        return RunOptions(spool=self.spool, memory_limit=round(self.memory_limit * 2**30), stall_s=self.stall_s)
+        memory_limit = round(self.memory_limit * 2**30)
+        return RunOptions(self.spool, memory_limit, self.stall_s, profile=self.profile)

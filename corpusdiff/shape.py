@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from corpusdiff.costs import MEASURE_CHANGE, part
 from corpusdiff.dsp.loudness import LoudnessMeter
 from corpusdiff.metrics import Change, ChangeMeter, VolumeMeter
 from corpusdiff.specs import GuardSpec
@@ -135,10 +136,12 @@ def _run(
         blocks = run_blocks(Chain(stages), with_references(audio, references), signal)
         before = _Reader(audio)
         for y in blocks:
-            volume.update(y)
-            change.update(before.take(y.shape[1]), y)
+            with part(MEASURE_CHANGE):
+                volume.update(y)
+                change.update(before.take(y.shape[1]), y)
             shaped.write(y)
-        return Shaped(shaped, volume, change.finish(), change)
+        with part(MEASURE_CHANGE):
+            return Shaped(shaped, volume, change.finish(), change)
     except BaseException:
         shaped.close()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: Seconds without progress after which a track has failed.
@@ -18,6 +19,7 @@ class RunOptions:
     memory_limit : bytes that the child process may allocate
     stall_s : seconds without progress after which a track has failed
     cpu_base_s, cpu_per_s : CPU seconds allowed per track: the base, plus this many per decoded second
+    profile : keep account of what the CPU goes to
     """
 
     spool: str | None = None
@@ -25,6 +27,7 @@ class RunOptions:
     stall_s: float = STALL_S
     cpu_base_s: float = 30.0
     cpu_per_s: float = 2.0
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class ShardReport:
     differing : another worker had committed other rows before; those stay
     n_changed : tracks whose file was not as the plan found it; what is there now was processed
     changed : ids of at most five of them
+    costs : CPU seconds by part, of this attempt; empty where nobody asked
     """
 
     shard: int
@@ -98,3 +102,4 @@ class ShardReport:
     differing: bool
     n_changed: int = 0
     changed: tuple[str, ...] = ()
+    costs: Mapping[str, float] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from corpusdiff.costs import DECODE, MEASURE_BEFORE, RESAMPLE, made_in, part
 from corpusdiff.dsp.levels import LevelMeter, usual_levels
 from corpusdiff.dsp.resample import Resampler, downmix
 from corpusdiff.errors import TrackError
@@ -75,12 +76,19 @@ class Take:
             channel = self._reference_channel
             self._far.write(x[channel : channel + 1])  # type: ignore[operator]  # there is one
             x = x[[i for i in range(len(x)) if i != channel]]
-        self._source.update(x)
-        self._input.update(self._line.write(downmix(x, self.n_channels)))
+        with part(MEASURE_BEFORE):
+            self._source.update(x)
+        with part(RESAMPLE):
+            y = self._line.write(downmix(x, self.n_channels))
+        with part(MEASURE_BEFORE):
+            self._input.update(y)
 
     def finish(self) -> None:
         """No more samples come."""
-        self._input.update(self._line.finish())
+        with part(RESAMPLE):
+            y = self._line.finish()
+        with part(MEASURE_BEFORE):
+            self._input.update(y)
         if self._far is not None:
             self._far.finish()
 
@@ -171,7 +179,7 @@ def takes(
     following = next(coming, None)
     waiting: list[Take] = []
     position = 0
-    for x in reader.blocks():
+    for x in made_in(DECODE, reader.blocks()):
         end = position + x.shape[1]
         while following is not None and following[0] < end:
             waiting.append(Take(following, reader, source, spool))

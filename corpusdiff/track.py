@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from corpusdiff.costs import DECODE, MEASURE_BEFORE, SPEECH, made_in, part
 from corpusdiff.finish import Sinks, TrackContext, finish_track
 from corpusdiff.job import Job
 from corpusdiff.manifests.base import Track
 from corpusdiff.metrics import Measurement
+from corpusdiff.source import AudioReader
 from corpusdiff.specs import SourceSpec
 from corpusdiff.stages.base import Signal
 from corpusdiff.take import Span, Take, segments, takes
@@ -26,7 +28,7 @@ def process_track(
     job = context.job
     spans = _speech(track, context, on_progress)
     silent = spans == []
-    with context.open(track) as reader:
+    with opened(track, context) as reader:
         rows = []
         parts = is_cut(job) and not silent
         where = segments(reader.sr, job.source) if spans is None or silent else spans
@@ -53,7 +55,7 @@ def measure_track(track: Track, context: TrackContext, on_progress: Callable[[fl
     """
     job = context.job
     spans = _speech(track, context, on_progress)
-    with context.open(track) as reader:
+    with opened(track, context) as reader:
         rows = []
         for take in takes(reader, spans or segments(reader.sr, job.source), job.source, context.spool, on_progress):
             with take:
@@ -63,6 +65,12 @@ def measure_track(track: Track, context: TrackContext, on_progress: Callable[[fl
                     found = {"metrics": source.metrics, "texts": source.texts, "measured": measured.to_dict()}
                     rows.append({"id": track.id, "rule": rule, **found})
         return rows
+
+
+def opened(track: Track, context: TrackContext) -> AudioReader:
+    """The track with its first block decoded. Raises TrackError."""
+    with part(DECODE):
+        return context.open(track)
 
 
 def is_cut(job: Job) -> bool:
@@ -82,14 +90,14 @@ def _speech(track: Track, context: TrackContext, on_progress: Callable[[float], 
         return None
     from corpusdiff.source.vad import speech_spans  # few jobs want it
 
-    with context.open(track) as reader:
+    with opened(track, context) as reader:
 
         def blocks() -> Iterator[Any]:
-            for x in reader.blocks():
+            for x in made_in(DECODE, reader.blocks()):
                 on_progress(0.0)  # alive, but nothing is done yet
                 yield x
 
-        return [*speech_spans(blocks(), reader.sr, vad)]
+        return [*made_in(SPEECH, speech_spans(blocks(), reader.sr, vad))]
 
 
 def _is_overlap(take: Take, source: SourceSpec, sr: int) -> bool:
@@ -99,7 +107,8 @@ def _is_overlap(take: Take, source: SourceSpec, sr: int) -> bool:
 
 def _row(take: Take, row_id: str, track: Track, context: TrackContext, sinks: Sinks, *, silent: bool) -> dict[str, Any]:
     job = context.job
-    source, measured = take.measure()
+    with part(MEASURE_BEFORE):
+        source, measured = take.measure()
     row: dict[str, Any] = {
         "id": row_id,
         "status": "ok",

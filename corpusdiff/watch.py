@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from corpusdiff.costs import DRIVER, PIPE, STORE, WORKER, cost_lines, cost_shares
 from corpusdiff.display import DISPLAYS, Display, Monitor
 from corpusdiff.errors import Interrupted
 from corpusdiff.exporter import serve
@@ -51,7 +52,7 @@ class Watch:
 @contextmanager
 def watched(objects: Objects, display: Display, request: RunRequest, totals: Totals) -> Iterator[Watch]:
     """Look on while the block runs, and sum up at its end, however it ends."""
-    started = time.monotonic()
+    started, cpu_started_s = time.monotonic(), time.process_time()
     tally = Tally(totals, started)
     with ExitStack() as stack:
         exporter = [stack.enter_context(serve(request.metrics))] if request.metrics else []
@@ -72,7 +73,19 @@ def watched(objects: Objects, display: Display, request: RunRequest, totals: Tot
             monitor.finish()
             for line in summary_lines(tally, time.monotonic() - started):
                 watch.note(line)
+            if request.profile:
+                _tell_costs(watch, time.process_time() - cpu_started_s, request.cluster == "none")
             log.close(state)
+
+
+def _tell_costs(watch: Watch, cpu_s: float, is_serial: bool) -> None:
+    """What the shards of this run cost by part, and what the driver, which took `cpu_s`, did besides."""
+    costs: dict[str, float] = dict(watch.tally.costs)
+    here_s = sum(costs.get(name, 0.0) for name in (PIPE, STORE, WORKER)) if is_serial else 0.0
+    costs[DRIVER] = max(0.0, cpu_s - here_s)
+    watch.event("profile", {"seconds": watch.tally.seconds, "parts": cost_shares(costs)})
+    for line in cost_lines(costs, watch.tally.seconds):
+        watch.note(line)
 
 
 def _about(request: RunRequest) -> dict[str, object]:

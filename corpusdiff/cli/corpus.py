@@ -33,6 +33,7 @@ from corpusdiff.shards import STALL_S
 @click.option(
     "--shard-s", type=float, metavar="SECONDS", help="Audio in one unit of work, when planned  [default: 600]."
 )
+@click.option("--profile", is_flag=True, help="Say at the end what the CPU went to: stages, decoder, store, Dask.")
 @click.option("--metrics", metavar="[HOST:]PORT", help="Serve the run's numbers for Prometheus.")
 @click.option(
     "--store-overwrites", is_flag=True, help="Take an OUT that cannot refuse to overwrite; one run at a time."

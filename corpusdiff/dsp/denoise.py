@@ -126,7 +126,7 @@ def expander_gains(
     return out, state._replace(noise=noise, presence=presence, lowest=lowest, n_heard=n_heard)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _track(
     power: NDArray[np.float32],
     noise: NDArray[np.float64],
@@ -170,7 +170,7 @@ def _track(
     return n_heard
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _statistical(
     power: NDArray[np.float32],
     noise: NDArray[np.float64],
@@ -210,7 +210,7 @@ def _statistical(
     return n_heard
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _weigh(
     gain: NDArray[np.float32],
     xi: NDArray[np.float32],
@@ -230,7 +230,7 @@ def _weigh(
         gain[j] = min(max(floor * rows[1, j], floor), _ONE)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _expand(
     power: NDArray[np.float32],
     noise: NDArray[np.float64],

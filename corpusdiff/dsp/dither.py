@@ -36,7 +36,7 @@ def quantize(
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _quantize(
     x: NDArray[np.float32],
     scale: float,
@@ -46,20 +46,22 @@ def _quantize(
     start: int,
     out: NDArray[Any],
 ) -> None:
+    """A channel at a time, without a branch in the loop, so that many samples are rounded at once."""
     n_channels, n = x.shape
-    for i in range(n):
-        silent = True
-        for c in range(n_channels):
-            silent = silent and x[c, i] == 0.0
-        for c in range(n_channels):
+    heard = np.zeros(n, np.bool_)
+    for c in range(n_channels):
+        for i in range(n):
+            heard[i] |= x[c, i] != 0.0
+    for c in range(n_channels):
+        for i in range(n):
             value = float(x[c, i]) * scale
-            if dither and not silent:
+            if dither:
                 bits = _hash(key, np.uint64((start + i) * n_channels + c))
-                high = float(bits >> np.uint64(32))
-                low = float(bits & np.uint64(0xFFFFFFFF))
-                value += (high - low) / 4294967296.0
+                high = float(np.int64(bits >> np.uint64(32)))
+                low = float(np.int64(bits & np.uint64(0xFFFFFFFF)))
+                value += (high - low) / 4294967296.0 if heard[i] else 0.0
             value = min(max(np.rint(value), -scale), scale - 1.0)
-            out[c, i] = int(value) << shift
+            out[c, i] = np.int32(value) << shift
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -30,7 +30,7 @@ _C0, _C1, _C2, _C3 = (
 _C4, _C5, _C6 = np.float32(0.009618129107628477), np.float32(0.0013333558146428443), np.float32(0.00015403530393381608)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def exp_row(x: NDArray[np.float32], y: NDArray[np.float32], bits: NDArray[np.int32]) -> None:
     """y = exp(x) to 5e-6 relative, x within +-80; `bits` is the view of `y` as integers.
 
@@ -45,7 +45,7 @@ def exp_row(x: NDArray[np.float32], y: NDArray[np.float32], bits: NDArray[np.int
         y[j] *= _C0 + f * (_C1 + f * (_C2 + f * (_C3 + f * (_C4 + f * (_C5 + f * _C6)))))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def log_row(x: NDArray[np.float32], x_bits: NDArray[np.int32], y: NDArray[np.float32], bits: NDArray[np.int32]) -> None:
     """y = ln(x) to 5e-7 absolute for normal x > 0; `x_bits` and `bits` are the views of `x` and `y` as integers.
 

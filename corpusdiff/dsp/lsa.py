@@ -30,7 +30,7 @@ _A0, _A1, _A2, _A3 = _F(0.2677737343), _F(8.6347608925), _F(18.0590169730), _F(8
 _B0, _B1, _B2, _B3 = _F(3.9584969228), _F(21.0996530827), _F(25.6329561486), _F(9.5733223454)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def lsa_row(
     xi: NDArray[np.float32],
     gamma: NDArray[np.float32],

@@ -18,6 +18,7 @@ besides; tests/dsp/test_noise.py states the accuracy on others.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,17 @@ from numba import njit
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.blocks import Blocks
+from corpusdiff.dsp.fourier import good_length, rfft
+from corpusdiff.dsp.level_counts import (
+    LEVELS_DBFS,
+    STEPS_PER_DB,
+    band_powers,
+    count,
+    count_bands,
+    place,
+    places,
+    quantile_dbfs,
+)
 from corpusdiff.units import power_to_db
 
 #: Length of a hop and of a frame, in seconds, before rounding to a length that transforms fast.
@@ -75,11 +87,11 @@ _SHORT_RATIO = 8.0
 _DEEP_WEIGHT, _DEEP_OF_SPEECH = 2.14, 10**-3.35
 _SHORT_WEIGHT, _SHORT_OF_SPEECH = 1.82, 10**-2.65
 
-# levels are counted in steps of 0.1 dB from -150 dBFS on: a track of any length takes the same memory
-_STEPS_PER_DB = 10.0
-_LOWEST_DBFS = -150.0
-_LEVELS_DBFS = _LOWEST_DBFS + (np.arange(1800) + 0.5) / _STEPS_PER_DB
+#: Levels under this are silence.
 _SILENCE_DBFS = -100.0
+
+_N_HEARD = int((LEVELS_DBFS > _SILENCE_DBFS).sum())
+_HOLE = round(_HOLE_DB * STEPS_PER_DB)
 
 
 class NoiseEstimate(NamedTuple):
@@ -108,16 +120,12 @@ class NoiseMeter:
     """
 
     def __init__(self, sr: int, n_channels: int) -> None:
-        import scipy.fft  # takes a fifth of a second, and whoever only plans has no need of it
-
-        self._hop = scipy.fft.next_fast_len(max(8, round(HOP_S * sr)), real=True)
+        self._transform = _transform(sr)
+        self._hop = self._transform.hop
         self._blocks = Blocks(n_channels, BATCH * self._hop)
         self._n_batches = 0
-        self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self._hop) / self._hop)).astype(np.float32)
-        self._edges = _band_edges(sr, self._hop)
-        self._first_short = int(np.searchsorted(self._edges, _SHORT_HZ * self._hop / sr))
-        self._counts = np.zeros(len(_LEVELS_DBFS), np.int64)
-        self._band_counts = np.zeros((max(len(self._edges) - 1, 0), len(_LEVELS_DBFS)), np.int64)
+        self._counts = np.zeros(len(LEVELS_DBFS), np.int64)
+        self._band_counts = np.zeros((max(len(self._transform.edges) - 1, 0), len(LEVELS_DBFS)), np.int64)
         self._sums = np.zeros((n_channels, 2))  # of hops: mean, power
         self._frames = np.zeros((n_channels, 4))  # of transformed hops: mean, power, lowest bin, its square
         self._short = 0.0
@@ -133,21 +141,22 @@ class NoiseMeter:
         """Of all that came. Nothing may come afterwards."""
         rest = self._blocks.rest()
         self._add(rest[:, : rest.shape[1] // self._hop * self._hop])
-        heard = np.where(_LEVELS_DBFS > _SILENCE_DBFS, self._counts, 0)
+        heard = self._counts.copy()
+        heard[: len(heard) - _N_HEARD] = 0
         passed = _passed(heard)
         n_passed = int(passed.sum())
         if n_passed < _MIN_HOPS:
             nan = float("nan")
             return NoiseEstimate(nan, 0.0 if self._n_hops >= _MIN_HOPS else nan, nan)
         total = float(_variance(self._sums, self._n_hops).sum()) / len(self._sums) / n_passed
-        pause_dbfs = _quantile_dbfs(passed, _NOISE_QUANTILE)
-        depth_db = pause_dbfs - _quantile_dbfs(passed, _LOW_QUANTILE)
+        pause_dbfs = quantile_dbfs(passed, _NOISE_QUANTILE)
+        depth_db = pause_dbfs - quantile_dbfs(passed, _LOW_QUANTILE)
         noise = self._noise_share(10 ** (pause_dbfs / 10) / total, depth_db, n_passed / self._n_hops)
-        floor_dbfs, loudest_dbfs = (_quantile_dbfs(heard, q) for q in (_NOISE_QUANTILE, 0.95))
+        floor_dbfs, loudest_dbfs = quantile_dbfs(heard, _NOISE_QUANTILE), quantile_dbfs(heard, 0.95)
         speech_dbfs = max(floor_dbfs + _SPEECH_OVER_NOISE_DB, loudest_dbfs - _SPEECH_UNDER_LOUDEST_DB)
         return NoiseEstimate(
             float(power_to_db(1.0 / noise - 1.0)),
-            int(heard[speech_dbfs < _LEVELS_DBFS].sum()) / self._n_hops,
+            int(heard[np.searchsorted(LEVELS_DBFS, speech_dbfs, "right") :].sum()) / self._n_hops,
             float(power_to_db(noise * total)),
         )
 
@@ -162,7 +171,7 @@ class NoiseMeter:
         share = pause
         if total > 0 and len(self._band_counts):
             rank = self._n_frames - (1.0 - _BAND_QUANTILE) * n_heard
-            floors_dbfs = _LEVELS_DBFS[(np.cumsum(self._band_counts, axis=1) < rank).sum(axis=1)]
+            floors_dbfs = LEVELS_DBFS[places(self._band_counts, rank)]
             bands = max(_BAND_RATIO * float((10 ** (floors_dbfs / 10)).sum()) * n_heard / total, 1e-9)
             trust = np.interp(depth_db, [_FLOOR_DB, _NO_FLOOR_DB], [0.0, 1.0])
             share *= float(min(bands / share, 1.0) ** trust)
@@ -175,21 +184,47 @@ class NoiseMeter:
         """Whole hops."""
         hops = block.reshape(len(block), -1, self._hop)
         before = self._sums.copy()
-        _count(hops, self._sums, self._counts)
+        count(hops, self._sums, self._counts)
         self._n_hops += hops.shape[1]
         if hops.shape[1] and (self._n_batches < DENSE or self._n_batches % SPARSE == 0):
-            import scipy.fft
-
-            spectra = scipy.fft.rfft(hops * self._window, axis=-1)
-            scale = 1.0 / (float(np.square(self._window).sum()) * self._hop)
-            power = _band_powers(spectra, self._edges, 2.0 * scale / len(block))
-            self._short += _count_bands(power, self._first_short, _SHORT_RATIO, self._band_counts)
+            _, window, edges, first_short, scale = self._transform
+            spectra = rfft(hops * window)
+            power = band_powers(spectra, edges, 2.0 * scale / len(block))
+            self._short += count_bands(power, first_short, _SHORT_RATIO, self._band_counts)
             lowest = spectra[:, :, 0].real.astype(np.float64)
             self._frames[:, :2] += self._sums - before
             self._frames[:, 2] += lowest.sum(axis=1) * np.sqrt(scale)
             self._frames[:, 3] += np.square(lowest).sum(axis=1) * scale
             self._n_frames += hops.shape[1]
         self._n_batches += 1
+
+
+class _Transform(NamedTuple):
+    """What is the same for all meters of a rate.
+
+    Parameters
+    ----------
+    hop : samples of a hop and of a frame
+    window : (hop,) float32, a periodic Hann window
+    edges : first bins of the bands, and the bin after the last
+    first_short : the first band in which short events are looked for
+    scale : brings a frame's power to that of its samples
+    """
+
+    hop: int
+    window: NDArray[np.float32]
+    edges: NDArray[np.int64]
+    first_short: int
+    scale: float
+
+
+@lru_cache(maxsize=64)
+def _transform(sr: int) -> _Transform:
+    hop = good_length(max(8, round(HOP_S * sr)))
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(hop) / hop)).astype(np.float32)
+    edges = _band_edges(sr, hop)
+    first_short = int(np.searchsorted(edges, _SHORT_HZ * hop / sr))
+    return _Transform(hop, window, edges, first_short, 1.0 / (float(np.square(window).sum()) * hop))
 
 
 def _band_edges(sr: int, n_fft: int) -> NDArray[np.int64]:
@@ -204,84 +239,23 @@ def _variance(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return np.maximum(sums[:, 1] - np.square(sums[:, 0]) / max(n, 1), 0.0)
 
 
-def _quantile_dbfs(counts: NDArray[np.int64], q: float) -> float:
-    """Level that a share `q` of the hops lies under."""
-    return float(_LEVELS_DBFS[np.searchsorted(np.cumsum(counts), q * counts.sum())])
-
-
+@njit(cache=True, nogil=True)
 def _passed(heard: NDArray[np.int64]) -> NDArray[np.int64]:
     """The counts of levels without what lies on the floor of a noise gate, or where only processing gets."""
-    if not heard.any():
+    n = heard.sum()
+    if n == 0:
         return heard
-    below = np.concatenate([[0], np.cumsum(heard)])
-    width = round(_HOLE_DB * _STEPS_PER_DB)
-    low, high = below[:-width], below[width:]
-    n = below[-1]
-    fewest = max(_GATED_SHARE * n, _MIN_HOPS)
-    holes = np.flatnonzero((high - low <= _HOLE_SHARE * n) & (low >= fewest) & (high <= _GATED_AT_MOST * n))
-    above_hole = holes[-1] + width if len(holes) else 0
+    above_hole = 0
+    fewest, most = max(_GATED_SHARE * n, _MIN_HOPS), _GATED_AT_MOST * n
+    low, high = 0, heard[:_HOLE].sum()
+    for i in range(heard.size - _HOLE + 1):
+        if high - low <= _HOLE_SHARE * n and low >= fewest and high <= most:
+            above_hole = i + _HOLE
+        low += heard[i]
+        high += heard[i + _HOLE] if i + _HOLE < heard.size else 0
+    deepest_dbfs = LEVELS_DBFS[place(heard, 0.95 * n)] - _DEEPEST_DB
     passed = heard.copy()
-    passed[:above_hole] = 0
-    passed[_quantile_dbfs(heard, 0.95) - _DEEPEST_DB > _LEVELS_DBFS] = 0
+    for i in range(heard.size):
+        if i < above_hole or deepest_dbfs > LEVELS_DBFS[i]:
+            passed[i] = 0
     return passed if passed.sum() >= _MIN_HOPS else heard
-
-
-@njit(cache=True, nogil=True)
-def _step(power: float) -> int:
-    """Place of a power among the counts."""
-    level = 10.0 * np.log10(max(power, 1e-20))
-    return min(max(int((level - _LOWEST_DBFS) * _STEPS_PER_DB), 0), 1799)
-
-
-@njit(cache=True, nogil=True)
-def _count(hops: NDArray[np.float32], sums: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
-    """Count the levels of (n_channels, n_hops, hop) samples, each hop about its own mean, and add up the hops' sums."""
-    n_channels, n_hops, n = hops.shape
-    for h in range(n_hops):
-        varying = 0.0
-        for c in range(n_channels):
-            x = hops[c, h]
-            # four sums at a time: one would wait for itself
-            a0, a1, a2, a3, b0, b1, b2, b3 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            for i in range(0, n - 3, 4):
-                v0, v1, v2, v3 = float(x[i]), float(x[i + 1]), float(x[i + 2]), float(x[i + 3])
-                a0, a1, a2, a3 = a0 + v0, a1 + v1, a2 + v2, a3 + v3
-                b0, b1, b2, b3 = b0 + v0 * v0, b1 + v1 * v1, b2 + v2 * v2, b3 + v3 * v3
-            for i in range(n // 4 * 4, n):
-                a0, b0 = a0 + float(x[i]), b0 + float(x[i]) * float(x[i])
-            mean, power = (a0 + a1 + a2 + a3) / n, (b0 + b1 + b2 + b3) / n
-            sums[c, 0] += mean
-            sums[c, 1] += power
-            varying += power - mean * mean
-        counts[_step(varying / n_channels)] += 1
-
-
-@njit(cache=True, nogil=True)
-def _band_powers(spectra: NDArray[np.complex64], edges: NDArray[np.int64], scale: float) -> NDArray[np.float64]:
-    """(n_bands, n_frames): power in each band, all channels together, times `scale`."""
-    n_channels, n_frames, _ = spectra.shape
-    power = np.zeros((max(edges.size - 1, 0), n_frames))
-    for c in range(n_channels):
-        for i in range(n_frames):
-            for k in range(edges.size - 1):
-                total = np.float32(0.0)
-                for j in range(edges[k], edges[k + 1]):
-                    value = spectra[c, i, j]
-                    total += value.real * value.real + value.imag * value.imag
-                power[k, i] += total * scale
-    return power
-
-
-@njit(cache=True, nogil=True)
-def _count_bands(power: NDArray[np.float64], first_short: int, ratio: float, counts: NDArray[np.int64]) -> float:
-    """Count the levels of each band; the power beyond `ratio` times the median of three frames, in the upper bands."""
-    n_bands, n_frames = power.shape
-    total = 0.0
-    for k in range(n_bands):
-        for i in range(n_frames):
-            before, now, after = power[k, max(i - 1, 0)], power[k, i], power[k, min(i + 1, n_frames - 1)]
-            counts[k, _step(now)] += 1
-            if k >= first_short:
-                median = max(min(before, now), min(max(before, now), after))
-                total += max(now - ratio * median, 0.0)
-    return total

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.blocks import Blocks
+from corpusdiff.dsp.fourier import rfft
 from corpusdiff.units import power_to_db
 
 #: Length of a frame, in seconds, before rounding up to a power of two.
@@ -37,7 +40,7 @@ class Frames:
 
     def __init__(self, sr: int, n_channels: int) -> None:
         self.n_fft = 1 << math.ceil(math.log2(FRAME_S * sr))
-        self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)).astype(np.float32)
+        self._window = _hann(self.n_fft)
         self._blocks = Blocks(n_channels, BATCH * self.n_fft)
         self._every = 1
 
@@ -49,25 +52,47 @@ class Frames:
     def rest(self) -> NDArray[np.complex64]:
         """The spectra of what no batch has had; the last frame is filled up with zeros, and is there if all is."""
         rest = self._blocks.rest()
-        missing = -rest.shape[1] % self.n_fft if rest.shape[1] else self.n_fft
-        return self._spectra(np.pad(rest, ((0, 0), (0, missing))))
+        filled = np.zeros((len(rest), max(1, -(-rest.shape[1] // self.n_fft)) * self.n_fft), np.float32)
+        filled[:, : rest.shape[1]] = rest
+        return self._spectra(filled)
 
     def _spectra(self, x: NDArray[np.float32]) -> NDArray[np.complex64]:
-        import scipy.fft
-
         frames = x.reshape(len(x), -1, self.n_fft)[:, :: self._every]
         self._every = SPARSE
-        spectra: NDArray[np.complex64] = scipy.fft.rfft(frames * self._window, axis=-1)
-        return spectra
+        return rfft(frames * self._window)
+
+
+@lru_cache(maxsize=64)
+def _hann(n_fft: int) -> NDArray[np.float32]:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _freqs_hz(n_fft: int, sr: int) -> NDArray[np.float64]:
+    return np.arange(n_fft // 2 + 1) * np.float64(sr / n_fft)
 
 
 def mean_power(spectra: NDArray[np.complex64]) -> NDArray[np.float32]:
     """(n_frames, n_bins): power of (n_channels, n_frames, n_bins) spectra, mean over the channels."""
-    power = np.square(spectra.real) + np.square(spectra.imag)
-    total = power[0]
-    for channel in power[1:]:
-        total = total + channel
-    return total / np.float32(len(power))
+    n_channels, n_frames, n_bins = spectra.shape
+    power = np.empty((n_frames, n_bins), np.float32)
+    _mean_power(spectra.view(np.float32).reshape(n_channels, -1), np.float32(n_channels), power.reshape(-1))
+    return power
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean_power(parts: NDArray[np.float32], n_channels: np.float32, power: NDArray[np.float32]) -> None:
+    """`parts` holds real and imaginary parts in turn."""
+    for i in range(power.size):
+        re, im = parts[0, 2 * i], parts[0, 2 * i + 1]
+        power[i] = re * re + im * im
+    for c in range(1, len(parts)):
+        for i in range(power.size):
+            re, im = parts[c, 2 * i], parts[c, 2 * i + 1]
+            power[i] += re * re + im * im
+    if len(parts) > 1:
+        for i in range(power.size):
+            power[i] /= n_channels
 
 
 class SpectrumMeter:
@@ -81,9 +106,7 @@ class SpectrumMeter:
 
     def __init__(self, sr: int, n_channels: int) -> None:
         self._frames = Frames(sr, n_channels)
-        self.freqs_hz: NDArray[np.float64] = np.arange(self._frames.n_fft // 2 + 1) * np.float64(
-            sr / self._frames.n_fft
-        )
+        self.freqs_hz: NDArray[np.float64] = _freqs_hz(self._frames.n_fft, sr)
         self._total = np.zeros(len(self.freqs_hz))
         self._n_frames = 0
 

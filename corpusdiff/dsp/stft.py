@@ -13,7 +13,10 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
+
+from corpusdiff.dsp.fourier import irfft, rfft
 
 #: Frames transformed at once: what fits the cache.
 BATCH = 128
@@ -71,8 +74,6 @@ def process(
     -------
     (n_channels, n) float32, and the next state
     """
-    import scipy.fft  # takes a fifth of a second, and whoever only plans has no need of it
-
     n = x.shape[1]
     line = np.concatenate([state.history, x], axis=1)
     n_frames = (state.partial + n) // hop_length
@@ -82,10 +83,9 @@ def process(
     window = root_hann(n_fft, hop_length)
     for start, count in _batches(n_frames):
         at = first + start * hop_length
-        spectra = scipy.fft.rfft(_frames(line[:, at:], n_fft, hop_length, count) * window, axis=-1)
-        changed = change(spectra)
+        changed = change(rfft(_frames(line, at, count, hop_length, window)))
         if changed is not None:
-            _overlap_add(wet[:, at:], scipy.fft.irfft(changed, n_fft, axis=-1) * window, hop_length)
+            _overlap_add(irfft(changed, n_fft), at, hop_length, window, wet)
     partial = (state.partial + n) % hop_length
     return line[:, :n] + wet[:, :n], StftState(line[:, n:].copy(), partial, wet[:, n:].copy())
 
@@ -103,16 +103,27 @@ def _batches(n_frames: int) -> Iterator[tuple[int, int]]:
         yield start, min(BATCH, n_frames - start)
 
 
-def _frames(line: NDArray[np.float32], n_fft: int, hop_length: int, count: int) -> NDArray[np.float32]:
-    """A view, without the checks of `sliding_window_view`, which cost as much as the transform."""
-    channel, sample = line.strides
-    shape, strides = (len(line), count, n_fft), (channel, hop_length * sample, sample)
-    return np.lib.stride_tricks.as_strided(line, shape, strides, writeable=False)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _frames(
+    line: NDArray[np.float32], at: int, count: int, hop_length: int, window: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(n_channels, count, n_fft): `count` frames from sample `at` on, weighted."""
+    frames = np.empty((len(line), count, window.size), np.float32)
+    for c in range(len(line)):
+        for f in range(count):
+            frame, x = frames[c, f], line[c, at + f * hop_length :]
+            for i in range(window.size):
+                frame[i] = x[i] * window[i]
+    return frames
 
 
-def _overlap_add(wet: NDArray[np.float32], frames: NDArray[np.float32], hop_length: int) -> None:
-    """Add frames in place. Parts go from the last to the first, so that every sample sums its frames in order."""
-    n_channels, count, n_fft = frames.shape
-    for start in range(n_fft - hop_length, -1, -hop_length):
-        part = frames[:, :, start : start + hop_length].reshape(n_channels, count * hop_length)
-        wet[:, start : start + count * hop_length] += part
+@njit(cache=True, nogil=True, error_model="numpy")
+def _overlap_add(
+    frames: NDArray[np.float32], at: int, hop_length: int, window: NDArray[np.float32], wet: NDArray[np.float32]
+) -> None:
+    """Add frames, weighted, in place from sample `at` on; every sample sums its frames in order."""
+    for c in range(len(frames)):
+        for f in range(frames.shape[1]):
+            frame, y = frames[c, f], wet[c, at + f * hop_length :]
+            for i in range(window.size):
+                y[i] += frame[i] * window[i]

@@ -38,6 +38,10 @@ def _interpolator() -> NDArray[np.float32]:
 TAPS = _interpolator()
 
 _MIDDLE = OVERSAMPLING // 2
+_MIDDLES = np.ascontiguousarray(TAPS[:, _MIDDLE])
+
+#: Cells whose middles are made together, at the most.
+_RUN = 64
 
 #: No point between samples is higher than this times the highest sample around.
 BOUND = float(np.abs(TAPS).sum(axis=0).max()) * (1 + 1e-5)
@@ -83,12 +87,12 @@ class TruePeakMeter:
         return float(amplitude_to_db(self._peak))
 
 
-@njit(cache=True, nogil=True)
-def between(line: NDArray[np.float32], c: int, i: int) -> float:
-    """Highest magnitude from sample i + HALF - 1 of channel c up to, not including, the next sample."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def between(x: NDArray[np.float32], i: int) -> float:
+    """Highest magnitude from sample i + HALF - 1 up to, not including, the next sample."""
     p0 = p1 = p2 = p3 = p4 = p5 = p6 = p7 = np.float32(0.0)  # one name per point, so that they stay in a register
     for j in range(2 * HALF):
-        value = line[c, i + j]
+        value = x[i + j]
         p0 += TAPS[j, 0] * value
         p1 += TAPS[j, 1] * value
         p2 += TAPS[j, 2] * value
@@ -100,7 +104,7 @@ def between(line: NDArray[np.float32], c: int, i: int) -> float:
     return float(max(abs(p0), abs(p1), abs(p2), abs(p3), abs(p4), abs(p5), abs(p6), abs(p7)))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def highest(line: NDArray[np.float32], bits: NDArray[np.int32], known: float) -> float:
     """Highest magnitude between the samples of `line` that have all their neighbours, if over `known`.
 
@@ -108,51 +112,76 @@ def highest(line: NDArray[np.float32], bits: NDArray[np.int32], known: float) ->
     many integers is found many at a time.
     """
     n_channels, n = line.shape
-    n_full = n // _CELL
     n_cells = (n + _CELL - 1) // _CELL
+    beside = np.empty(_RUN * _CELL, np.float32)
     cells = np.zeros((n_channels, n_cells + _REACH), np.int32)
     for c in range(n_channels):
-        for k in range(n_full):
-            largest = np.int32(0)
-            for i in range(_CELL):
-                largest = max(largest, bits[c, k * _CELL + i] & np.int32(0x7FFFFFFF))
-            cells[c, k] = largest
-        for i in range(n_full * _CELL, n):
-            cells[c, n_full] = max(cells[c, n_full], bits[c, i] & np.int32(0x7FFFFFFF))
+        _fill_cells(bits[c], cells[c])
     magnitudes = cells.view(np.float32)
-    middles = np.empty(_CELL, np.float32)
     peak = max(known, float(magnitudes.max()))  # each sample is a point of the waveform, now or in a later call
     for c in range(n_channels):
+        first = 0
         for k in range(n_cells):
-            around = magnitudes[c, k]
-            for j in range(1, _REACH + 1):
-                around = max(around, magnitudes[c, k + j])
-            if around * BOUND > peak:
-                stop = min((k + 1) * _CELL, n - 2 * HALF + 1)
-                peak = _highest_in_cell(line, c, k * _CELL, stop, around * DEVIATION, middles, peak)
+            is_high = _around(magnitudes[c], k) * BOUND > peak
+            if is_high and k + 1 - first < _RUN and k + 1 < n_cells:
+                continue
+            stop = min((k + is_high) * _CELL, n - 2 * HALF + 1)
+            if stop > first * _CELL:
+                peak = _highest_of_run(line[c], first * _CELL, stop, magnitudes[c], beside, peak)
+            first = k + 1
     return peak
 
 
-@njit(cache=True, nogil=True)
-def _highest_in_cell(
-    line: NDArray[np.float32],
-    c: int,
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_cells(bits: NDArray[np.int32], cells: NDArray[np.int32]) -> None:
+    n_full = bits.size // _CELL
+    for k in range(n_full):
+        largest = np.int32(0)
+        for i in range(_CELL):
+            largest = max(largest, bits[k * _CELL + i] & np.int32(0x7FFFFFFF))
+        cells[k] = largest
+    for i in range(n_full * _CELL, bits.size):
+        cells[n_full] = max(cells[n_full], bits[i] & np.int32(0x7FFFFFFF))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _around(magnitudes: NDArray[np.float32], k: int) -> float:
+    """Highest of all samples that the points of a cell depend on."""
+    around = magnitudes[k]
+    for j in range(1, _REACH + 1):
+        around = max(around, magnitudes[k + j])
+    return float(around)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _highest_of_run(
+    x: NDArray[np.float32],
     start: int,
     stop: int,
-    deviation: float,
-    middles: NDArray[np.float32],
+    magnitudes: NDArray[np.float32],
+    beside: NDArray[np.float32],
     known: float,
 ) -> float:
     """Highest magnitude of the intervals `start` to `stop`, if over `known`; those of low middles are passed over."""
-    middles[:] = np.float32(0.0)
-    for j in range(2 * HALF):
-        tap = TAPS[j, _MIDDLE]
-        for i in range(stop - start):
-            middles[i] += tap * line[c, start + i + j]
+    n = stop - start
+    _fill_beside(x[start : stop + 2 * HALF], n, beside)
     peak = known
-    for i in range(stop - start):
-        at = start + i + HALF - 1
-        beside = max(abs(middles[i]), abs(line[c, at]), abs(line[c, at + 1]))
-        if beside + deviation > peak:
-            peak = max(peak, between(line, c, start + i))
+    for i in range(0, n, _CELL):
+        deviation = _around(magnitudes, (start + i) // _CELL) * DEVIATION
+        for j in range(i, min(i + _CELL, n)):
+            if beside[j] + deviation > peak:
+                peak = max(peak, between(x, start + j))
     return peak
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_beside(x: NDArray[np.float32], n: int, beside: NDArray[np.float32]) -> None:
+    """The highest magnitude of the first n intervals' ends and middles, the latter by four taps at a time."""
+    for i in range(n):
+        beside[i] = np.float32(0.0)
+    for j in range(0, 2 * HALF, 4):
+        a, b, c, d = _MIDDLES[j], _MIDDLES[j + 1], _MIDDLES[j + 2], _MIDDLES[j + 3]
+        for i in range(n):
+            beside[i] += a * x[i + j] + b * x[i + j + 1] + c * x[i + j + 2] + d * x[i + j + 3]
+    for i in range(n):
+        beside[i] = max(abs(beside[i]), abs(x[i + HALF - 1]), abs(x[i + HALF]))

@@ -111,7 +111,7 @@ def _needed(line: Audio, start: int, ceiling: float, needed: NDArray[np.int64]) 
         if around * BOUND <= ceiling:
             continue
         for i in range(needed.size):
-            peak = between(line, c, start + i)
+            peak = between(line[c], start + i)
             if peak > ceiling:
                 needed[i] = max(needed[i], int(np.ceil((1.0 - ceiling / peak) / _UNIT)))
 

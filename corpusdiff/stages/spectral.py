@@ -12,8 +12,10 @@ from functools import reduce
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from corpusdiff import costs
 from corpusdiff.dsp import stft
 from corpusdiff.dsp.spectrum import mean_power
 from corpusdiff.errors import ParameterError
@@ -28,6 +30,7 @@ Bins = NDArray[np.float32]
 class SpectralGain(Protocol):
     """What a spectral stage adds to `Spectral`: gains for power spectra."""
 
+    name: ClassVar[str]
     n_fft: int
     hop_length: int
     mix: float
@@ -150,7 +153,7 @@ class _Change:
         change = self._fixed
         if change is None:
             change, self.states = _change(self._parts, mean_power(spectra), self.states, self._sig)
-        return spectra * change if change.any() else None
+        return _scaled(spectra, change) if change.any() else None
 
 
 def _change(
@@ -160,12 +163,35 @@ def _change(
     factors: list[Bins] = []
     following = []
     for part, before in zip(parts, states, strict=True):
-        gain, after = part.gains(power, before, sig)
+        with costs.part(f"stage {part.name}"):
+            gain, after = part.gains(power, before, sig)
         following.append(after)
-        factors.append(1 + np.float32(part.mix) * (gain - 1))
+        factor = gain - 1
+        factor *= np.float32(part.mix)
+        factor += 1
+        factors.append(factor)
         if len(factors) < len(parts):
-            power = power * np.square(factors[-1])
-    return reduce(np.multiply, factors) - 1, tuple(following)
+            power = power * np.square(factor)
+    change = reduce(np.multiply, factors)
+    change -= 1
+    return change, tuple(following)
+
+
+def _scaled(spectra: stft.Frames, change: Bins) -> stft.Frames:
+    """Spectra times (n_frames or 1, n_bins) factors, in place."""
+    _scale(spectra.view(np.float32), change)
+    return spectra
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scale(parts: NDArray[np.float32], change: Bins) -> None:
+    """`parts` (n_channels, n_frames, 2 n_bins) holds real and imaginary parts in turn."""
+    for c in range(len(parts)):
+        for i in range(parts.shape[1]):
+            frame, factors = parts[c, i], change[i if len(change) > 1 else 0]
+            for j in range(factors.size):
+                frame[2 * j] *= factors[j]
+                frame[2 * j + 1] *= factors[j]
 
 
 def bin_frequencies(n_fft: int, sr: int) -> NDArray[np.float64]:
