@@ -51,14 +51,22 @@ def encode_flac(x: NDArray[Any], sr: int, level: int = 5) -> bytes:
         raise TrackError("encode", f"no FLAC of {x.shape[0]} channels at {sr} Hz, level {level}: {error}") from error
 
 
-def decode_flac(data: bytes) -> tuple[NDArray[Any], int]:
+#: Samples per channel for each byte of a stream: a frame has at most 65535, and takes no less than ten bytes.
+_MOST_PER_BYTE = 6554
+
+
+def decode_flac(data: bytes, most: int | None = None) -> tuple[NDArray[Any], int]:
     """Inverse of `encode_flac`: (n_channels, n_samples) int16 or left-justified int32, and the rate in Hz.
 
-    Raises TrackError (``decode``) for damaged bytes.
+    Raises TrackError (``decode``) for damaged bytes, and for a stream that claims more than `most` samples, or more
+    than so many bytes can hold.
     """
     try:
         with _Memory(data) as memory, sf.SoundFile(memory.fd, closefd=False) as file:
             dtype = "int16" if file.subtype == "PCM_16" else "int32"
+            most = _MOST_PER_BYTE * len(data) if most is None else most
+            if file.frames > most:
+                raise TrackError("decode", f"FLAC stream of {file.frames} samples where {most} are the most")
             x = file.read(dtype=dtype, always_2d=True)
             if len(x) != file.frames:
                 raise TrackError("decode", f"FLAC chunk of {file.frames} samples ends after {len(x)}")

@@ -85,10 +85,7 @@ def encode_chunk(samples: NDArray[Any], sr: int, level: int) -> bytes:
 def decode_chunk(data: bytes, chunk: int) -> NDArray[Any]:
     """The samples ``(n_channels, chunk)`` of a FLAC stream, filled up with zeros.
 
-    Raises ValueError where the stream is longer than the chunk.
+    Raises TrackError for damaged bytes, and where the stream is longer than the chunk.
     """
-    samples, _ = decode_flac(data)
-    n = samples.shape[1]
-    if n > chunk:
-        raise ValueError(f"FLAC stream of {n} samples in a chunk of {chunk}")
-    return np.pad(samples, ((0, 0), (0, chunk - n)))
+    samples, _ = decode_flac(data, chunk)
+    return np.pad(samples, ((0, 0), (0, chunk - samples.shape[1])))

@@ -8,6 +8,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpusdiff.errors import TrackError
 from corpusdiff.store.codec import FlacCodec, decode_chunk, encode_chunk
 
 
@@ -69,5 +70,5 @@ def test_wrong_arrays_are_refused(tmp_path):
 
 def test_stream_longer_than_its_chunk_is_refused():
     """A chunk that decodes to too many samples is an error, never cut."""
-    with pytest.raises(ValueError, match="100 samples in a chunk of 64"):
+    with pytest.raises(TrackError, match="100 samples where 64 are the most"):
         decode_chunk(encode_chunk(np.ones((1, 100), np.int16), 8000, 5), 64)
