@@ -38,4 +38,4 @@ def test_seconds_of_each(target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_while_of_each(target):
     """The same for longer."""
-    fuzz(target, 30)
+    fuzz(target, 10)
