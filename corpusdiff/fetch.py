@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from typing import IO, NamedTuple
 
 from corpusdiff.errors import ManifestError, TrackError
-from corpusdiff.manifests.base import Track, absolute_path, path_below
-from corpusdiff.manifests.download import download, has_other_content
-from corpusdiff.manifests.members import MARK, Members, container_of
+from corpusdiff.manifests.base import Track
+from corpusdiff.manifests.download import NoRanges, download, has_other_content
+from corpusdiff.manifests.members import Members
 from corpusdiff.manifests.reach import check_reach
 from corpusdiff.manifests.remote_errors import is_no_host
-from corpusdiff.manifests.transport import filesystem, location, patiently, scheme_of
+from corpusdiff.manifests.stretch import Wanted, fetch_stretch
+from corpusdiff.manifests.transport import filesystem, location, patiently, read_range, scheme_of, state_of
+from corpusdiff.needs import Need, needs_of
 
 #: Files under way at once.
 IN_FLIGHT = 8
@@ -58,25 +60,6 @@ class Copies:
     changed: bool = False
 
 
-class _Need(NamedTuple):
-    """A file of a track: the track's name for it, where it is, how it was listed, and whether it is the far end.
-
-    Of a member of a larger file `url` is that file's path or URL, and `member` the track.
-    """
-
-    name: str
-    url: str
-    size: int | None
-    version: str | None
-    is_reference: bool
-    member: Track | None = None
-
-    @property
-    def key(self) -> str:
-        """What tells its copy from others."""
-        return self.url if self.member is None else f"{self.url}{MARK}{self.member.inside}"
-
-
 class _Copy(NamedTuple):
     """A copy, and whether it is another file than the one that was listed."""
 
@@ -98,7 +81,7 @@ class Fetcher:
     def __init__(
         self, tracks: Sequence[Track], root: str, reference_field: str | None = None, spool: str | None = None
     ) -> None:
-        self._needs = [list(_needs(track, root, reference_field)) for track in tracks]
+        self._needs = needs_of(tracks, root, reference_field)
         self._root = root
         self._spool = spool
         self._coming: dict[str, Future[_Copy]] = {}
@@ -150,7 +133,7 @@ class Fetcher:
                 if need.key not in soon:
                     self._drop(need.key)
 
-    def _copies(self, needs: Sequence[_Need], on_wait: Callable[[], object]) -> Copies:
+    def _copies(self, needs: Sequence[Need], on_wait: Callable[[], object]) -> Copies:
         files: dict[str, str | None] = {}
         changed = False
         for need in needs:
@@ -165,7 +148,31 @@ class Fetcher:
             changed = changed or (copy.changed and not need.is_reference)
         return Copies(files, changed)
 
-    def _awaited(self, need: _Need, on_wait: Callable[[], object]) -> _Copy:
+    def _stretch(self, need: Need, wanted: Wanted) -> _Copy | None:
+        """A part of a long recording; None where all of it is needed."""
+        at, size = 0, need.size or 0
+        if need.member is not None:
+            kind, _, where = (need.member.inside or "").partition(":")
+            if kind != "byte":
+                return None
+            self._members.check(need.member, need.url)
+            at = int(where)
+        elif (state := state_of(need.url, self._halt)).size != need.size or state.version != need.version:
+            return None
+
+        def read(start: int, stop: int) -> bytes:
+            data = read_range(need.url, at + start, at + stop, self._halt)
+            if len(data) != stop - start:
+                raise NoRanges
+            return data
+
+        try:
+            file = fetch_stretch(read, size, wanted, self._spool)
+        except NoRanges:
+            return None
+        return None if file is None else _Copy(file, changed=False)
+
+    def _awaited(self, need: Need, on_wait: Callable[[], object]) -> _Copy:
         future = self._coming[need.key]
         while True:
             try:
@@ -184,13 +191,17 @@ class Fetcher:
                     raise TrackError("missing", f"{need.url}: there is no such host") from error
                 raise
 
-    def _start(self, need: _Need) -> None:
+    def _start(self, need: Need) -> None:
         if need.key not in self._coming:
             assert self._pool is not None
             self._bytes[need.key] = _UNKNOWN_BYTES if need.size is None else need.size
             self._coming[need.key] = self._pool.submit(self._fetched, need)
 
-    def _fetched(self, need: _Need) -> _Copy:
+    def _fetched(self, need: Need) -> _Copy:
+        if need.stretch is not None:
+            copy = self._stretch(need, need.stretch)
+            if copy is not None:
+                return copy
         if need.member is not None:
             return _Copy(self._members.copy(need.member, need.url, self._halt), changed=False)
         return _fetched(need, self._spool, self._halt)
@@ -214,7 +225,7 @@ class Fetcher:
         if future is not None and not future.cancel():
             future.add_done_callback(_close)
 
-    def _check_root(self, need: _Need) -> None:
+    def _check_root(self, need: Need) -> None:
         """Find no fault with a file that is missing or refused because all of the source is. Raises OSError."""
         root, url = self._root, need.url
         if need.member is not None and not scheme_of(url):
@@ -233,22 +244,7 @@ class Fetcher:
         self._root_is_there = True
 
 
-def _needs(track: Track, root: str, reference_field: str | None) -> Iterator[_Need]:
-    url = absolute_path(track.path, root)
-    if track.inside is not None:
-        place = container_of(track, root)
-        yield _Need(track.path, place, track.size, track.version, is_reference=False, member=track)
-    elif "://" in url:
-        yield _Need(track.path, url, track.size, track.version, is_reference=False)
-    name = track.fields.get(reference_field) if reference_field else None
-    if isinstance(name, str) and name:
-        name = path_below(name, root)
-        url = absolute_path(name, root)
-        if "://" in url:
-            yield _Need(name, url, None, None, is_reference=True)
-
-
-def _fetched(need: _Need, spool: str | None, halt: threading.Event) -> _Copy:
+def _fetched(need: Need, spool: str | None, halt: threading.Event) -> _Copy:
     """The file; asked for once more where the store says that it is not there."""
     try:
         file = download(need.url, need.size, spool, halt)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -96,7 +97,9 @@ def test_a_bucket_gives_the_corpus_of_the_folder(
     with Proxy(server.port) as proxy:
         run(f"s3://{BUCKET}/same", tmp_path / "out", expect=3, env=proxy.env)
         files = [
-            path for _, path in proxy.requests if "/same/" in path and not path.endswith((".scp", ".jsonl", ".gz"))
+            path
+            for _, path in proxy.requests
+            if "/same/" in path and not path.endswith((".scp", ".jsonl", ".gz", ".json"))
         ]
     same_corpus(tmp_path / "out", local, "behind S3")
     assert len(files) == 2 * 17
@@ -272,3 +275,54 @@ def test_killed_workers_leave_no_copies(server: S3Server, tmp_path: Path) -> Non
                 break
     assert kills
     same_corpus(tmp_path / "out", tmp_path / "local", "after kills")
+
+
+def test_a_segment_does_not_fetch_the_whole_file(tmp_path: Path) -> None:
+    """Segments of long WAV and FLAC files behind a URL, one of them in a tar: the rows of the disk, few bytes."""
+    folder = tmp_path / "src"
+    folder.mkdir()
+    x = np.random.default_rng(3).standard_normal((16000 * 300, 1)) * 0.1
+    names = ["a.wav", "b.flac"]
+    for name in names:
+        sf.write(folder / name, x, 16000)
+    rows = [
+        {"id": f"{name}-{at}", "audio_filepath": name, "offset": at, "duration": 2.5}
+        for name in names
+        for at in (0.5, 100.25, 251.0)
+    ]
+    (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with tarfile.open(folder / "audio_0.tar", "w") as tar:
+        tar.add(folder / "b.flac", "b.flac")
+    tarred = [{**row, "shard_id": 0} for row in rows[3:]]
+    (folder / "tarred.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tarred))
+    run(folder / "all.jsonl", tmp_path / "disk")
+    n_bytes = sum((folder / name).stat().st_size for name in names)
+    with WebServer(folder) as web:
+        run(f"{web.url}/all.jsonl", tmp_path / "web")
+        sent = sent_by(web)
+        web.requests.clear()
+        run(f"{web.url}/tarred.jsonl", tmp_path / "tarred")
+        sent_of_tar = sent_by(web)
+    assert rows_of_ids(tmp_path / "web") == rows_of_ids(tmp_path / "disk")
+    of_flac = {name: row for name, row in rows_of_ids(tmp_path / "disk").items() if name.startswith("b.flac")}
+    assert rows_of_ids(tmp_path / "tarred") == of_flac
+    assert sent < 0.6 * n_bytes
+    assert sent_of_tar < 0.9 * (folder / "b.flac").stat().st_size  # 4 MiB of it to list the tar
+
+
+def rows_of_ids(out: Path) -> dict[str, dict]:
+    """Rows by id, but for where their audio lies and what the manifest says of the tar."""
+    kept = {}
+    for row in rows(out):
+        kept[row["id"]] = {name: value for name, value in row.items() if name not in {"outputs", "fields"}}
+    return kept
+
+
+def sent_by(web: WebServer) -> int:
+    """Bytes that were asked for in ranges; a request without one counts as a gigabyte."""
+    total = 0
+    for method, path, ranges in web.requests:
+        if method == "GET" and not path.endswith(".jsonl"):
+            first, _, last = ranges.removeprefix("bytes=").partition("-")
+            total += int(last) - int(first) + 1 if last else 10**9
+    return total

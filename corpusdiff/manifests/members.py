@@ -167,7 +167,7 @@ class Members:
         TrackError : ``missing``, where the file has changed; ``decode``, where it holds no such member
         OSError : the file cannot be read, FileNotFoundError and PermissionError among them
         """
-        self._check(track, place)
+        self.check(track, place)
         kind, _, where = (track.inside or "").partition(":")
         if kind == ABSENT:
             raise TrackError("missing", f"{place} holds no {track.path.rpartition(MARK)[2]!r}")
@@ -182,7 +182,8 @@ class Members:
             raise TrackError("decode", f"{place} ends within it")
         return file
 
-    def _check(self, track: Track, place: str) -> None:
+    def check(self, track: Track, place: str) -> None:
+        """Raise TrackError where the file is not as the plan found it, OSError where it is not to be seen."""
         with self._lock:
             state = self._states.get(place)
             if state is None:
