@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from corpusdiff.encode.video import first_sample_s
+from corpusdiff.encode.video import sound_times
 from corpusdiff.errors import UsageError
 from corpusdiff.onefile import apply_file
 
@@ -95,7 +95,7 @@ def onsets_s(path):
         x /= 2**15
     click = np.sin(2 * np.pi * 1000 * np.arange(480 * rate // SR) / rate)
     found = np.abs(np.correlate(x, click, "valid"))
-    start = float(first_sample_s(str(path)))
+    start = float(sound_times(str(path)).first_s)
     times = []
     for at in CLICKS_S:
         around = int((at - start - 0.1) * rate), int((at - start + 0.1) * rate)
