@@ -105,6 +105,8 @@ def replace_sound(
     try:
         heard = sound_times(source)
         options = {"fflags": "+bitexact"}  # no random numbers, no time of writing
+        if path.suffix.lower() in {".mp4", ".m4v", ".mov"}:
+            options["movie_timescale"] = str(sr)  # of edit lists, which say when the sound begins
         with av.open(source) as video, av.open(str(part), "w", options=options) as out:
             remux = _Remux(video, out, path.suffix.lower(), sr, n_channels, further or {})
             written = remux.run(heard.placed(blocks, start_s, sr), heard.at(start_s))
@@ -215,9 +217,7 @@ class _Remux:
         """Copy and encode side by side, in the order of time. Samples written per channel."""
         frames = self._frames(blocks, round(start_s * self._sr))
         heard_s: Fraction | None = start_s
-        for packet in self._video.demux([self._video.streams[index] for index in self._copies]):
-            if packet.dts is None:
-                continue  # the end of a stream
+        for packet in _timed(self._video.demux([self._video.streams[index] for index in self._copies])):
             while heard_s is not None and heard_s < packet.dts * packet.time_base:
                 heard_s = self._encode_next(frames)
             packet.stream = self._copies[packet.stream.index]
@@ -246,3 +246,24 @@ class _Remux:
             frame.pts = first + self._written
             self._written += x.shape[1]
             yield frame
+
+
+def _timed(packets: Iterable[Any]) -> Iterator[Any]:
+    """The packets that hold something, each with a time of decoding: Matroska has none for the first of reordered ones.
+
+    Raises ValueError for a stream that has no times at all.
+    """
+    waiting: dict[int, list[Any]] = {}
+    for packet in packets:
+        held = waiting.setdefault(packet.stream.index, [])
+        if not packet.size:
+            if held:
+                raise ValueError(f"stream {packet.stream.index} has {len(held)} packets without a time")
+            continue
+        held.append(packet)
+        if packet.dts is None:
+            continue
+        for before, later in zip(reversed(held[:-1]), reversed(held[1:]), strict=True):
+            before.dts = later.dts - (before.duration or 1)
+        yield from held
+        held.clear()

@@ -33,6 +33,9 @@ from corpusdiff.store.read import Corpus
 
 _REQUEST = "request.json"
 
+#: Parts of an export whose files do not depend on them, so that all workers have something to do.
+_LEAST_PARTS = 64
+
 
 @dataclass(frozen=True)
 class ExportRequest:
@@ -45,7 +48,7 @@ class ExportRequest:
     to : name of one of `corpusdiff.export.kinds.KINDS`
     where : only rows for which this holds
     output : which of the job's outputs; None for the first
-    per_part : tracks of one tar, one Parquet file or one task
+    per_part : tracks of one tar or one Parquet file, and at most so many of one task
     cluster, cluster_options : where to run, and on what workers
     as_json : events as JSON lines on standard output
 
@@ -83,7 +86,8 @@ def export(request: ExportRequest) -> dict[str, object]:
             check_job(plan)
     tags = kind.tags and has_tags()
     _begin(request, corpus, dest, state, tags=tags)
-    edges = [*(int(found[i]) for i in range(0, len(found), request.per_part)), len(corpus)]
+    step = request.per_part if kind.packed else min(request.per_part, -(-len(found) // _LEAST_PARTS))
+    edges = [*(int(found[i]) for i in range(0, len(found), step)), len(corpus)]
     task = ExportTask(
         out=open_objects(request.out, write=False).location, generation=0, plan_digest="", shard=0, dest=dest.location,
         state=state.location, kind=request.to, where=request.where, output=request.output,

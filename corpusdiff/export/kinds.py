@@ -58,6 +58,7 @@ class Kind:
     index : makes what describes all parts; None for nothing
     tags : whether its files carry the tags of the recordings that they were made of
     of_source : whether it is made of those recordings' files too
+    packed : whether a part is a file; else it may be of any size
     """
 
     what: str
@@ -66,6 +67,7 @@ class Kind:
     index: Callable[[Rows, str], Objects] | None = None
     tags: bool = False
     of_source: bool = False
+    packed: bool = False
 
 
 def _tree(samples: Iterable[Sample], part: Part, rows: list[Row]) -> Objects:
@@ -258,11 +260,11 @@ KINDS: dict[str, Kind] = {
     },
     "video": Kind("the source's videos with the corpus's sound", "video", _videos, _nemo_index, of_source=True),
     "nemo": Kind("files and NeMo's manifest", None, _tree, _nemo_index),
-    "nemo-tarred": Kind("NeMo's tarred dataset", None, _nemo_tarred, _nemo_tarred_index),
+    "nemo-tarred": Kind("NeMo's tarred dataset", None, _nemo_tarred, _nemo_tarred_index, packed=True),
     "lhotse": Kind("files and Lhotse's cuts", None, _tree, _lhotse_index),
-    "shar": Kind("Lhotse Shar: cuts and tars", None, _shar),
-    "webdataset": Kind("WebDataset tars", None, _webdataset),
+    "shar": Kind("Lhotse Shar: cuts and tars", None, _shar, packed=True),
+    "webdataset": Kind("WebDataset tars", None, _webdataset, packed=True),
     "kaldi": Kind("files and a Kaldi data folder", None, _kaldi, _kaldi_index),
     "audiofolder": Kind("Hugging Face's audiofolder", None, _tree, _audiofolder_index),
-    "parquet": Kind("Parquet with the audio inside, as Hugging Face datasets has it", None, _parquet),
+    "parquet": Kind("Parquet with the audio inside, as Hugging Face datasets has it", None, _parquet, packed=True),
 }
