@@ -173,6 +173,12 @@ def sound_times(source: str) -> SoundTimes:
     return SoundTimes(first, tuple(gaps))
 
 
+def has_picture(source: str) -> bool:
+    """Whether there is a video stream in a file that can be decoded; the picture of an album is none."""
+    with av.open(source) as video:
+        return any(not stream.disposition & stream.disposition.attached_pic for stream in video.streams.video)
+
+
 def replaced_stream(video: Any) -> Any:
     """The audio track that a decoder takes, and that another one is put in the place of: the one by default."""
     return video.streams.best("audio") or video.streams.audio[0]

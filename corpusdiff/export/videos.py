@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
-from corpusdiff.encode.video import VIDEO, replace_sound
+from corpusdiff.encode.video import VIDEO, has_picture, replace_sound
 from corpusdiff.errors import UsageError
 from corpusdiff.export.sample import Sample, below, provenance, stem
 from corpusdiff.job import Job
@@ -50,6 +50,8 @@ def video_blocks(sample: Sample, name: str) -> Iterator[bytes]:
         raise UsageError(
             f"{sample.id}: the video that it was made of is not where it was; put it back, or leave it out with --where"
         )
+    if not has_picture(sample.source):
+        raise UsageError(f"{sample.id}: there is no picture in it; leave it out with --where, or export --to files")
     with tempfile.TemporaryDirectory(prefix="corpusdiff-") as folder:
         target = Path(folder) / f"video{PurePosixPath(name).suffix}"
         replace_sound(
