@@ -104,6 +104,7 @@ def export(request: ExportRequest) -> dict[str, object]:
     for part in ("parts", "events"):
         state.delete_all(part)
     state.delete(_REQUEST)
+    state.sweep()
     state.remove_empty()
     dest.delete_all(".tmp")
     return {
