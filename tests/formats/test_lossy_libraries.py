@@ -73,7 +73,9 @@ def test_datasets_reads_both_of_its_forms(corpus, tmp_path):
     folder = str(exported(corpus, tmp_path, "audiofolder"))
     found = datasets.load_dataset("audiofolder", data_dir=folder, split="train", streaming=True)
     assert isinstance(found.features["audio"], datasets.Audio)
-    rows = [row for _, row in found._ex_iterable]  # as its reader finds them; to go on, it wants torchcodec, for no need
+    rows = [
+        row for _, row in found._ex_iterable
+    ]  # as its reader finds them; to go on, it wants torchcodec, for no need
     read = {}
     for row in rows:
         with open(row["audio"], "rb") as file:  # noqa: PTH123
