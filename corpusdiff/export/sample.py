@@ -125,7 +125,7 @@ def with_tags(sample: Sample) -> Sample:
     tags, metrics = Tags(), sample.metrics
     try:
         if sample.source is None:
-            raise TrackError("missing", "the source is not there any more")
+            raise TrackError("missing", "the source is not there any more, or lies inside a tar or a table")
         tags = read_tags(sample.source)
     except (TrackError, OSError) as error:
         metrics = {**metrics, NO_TAGS: str(error)}

@@ -167,3 +167,23 @@ def test_the_rest_of_the_file_is_not_touched(form):
     sf.write(buffer, 0.1 * np.random.default_rng(0).standard_normal(1000), SR, format=form)
     data = buffer.getvalue()
     assert data[-1500:] in tagged(data, form.lower(), Tags(), {"a": "b"})
+
+
+def test_what_wav_says_of_itself(tmp_path):
+    """Its own chunk, where it has no ID3."""
+    with sf.SoundFile(tmp_path / "a.wav", "w", SR, 1) as file:
+        file.title, file.artist = "Häuser", "one"
+        file.write(np.zeros(100))
+    assert dict(read_tags(str(tmp_path / "a.wav")).comments) == {"title": "Häuser", "artist": "one"}
+
+
+def test_a_container_that_mutagen_does_not_know(tmp_path):
+    """FFmpeg's names of what Matroska says, and nothing of its own making."""
+    with av.open(str(tmp_path / "a.mka"), "w") as out:
+        out.metadata["title"], out.metadata["artist"] = "Häuser", "one"
+        stream = out.add_stream("flac", rate=SR, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.int16), format="s16", layout="mono")
+        frame.sample_rate = SR
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    assert dict(read_tags(str(tmp_path / "a.mka")).comments) == {"title": "Häuser", "artist": "one"}
