@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 
 
-def select(corpus: Corpus, where: str | None) -> NDArray[np.int64]:
+def select(corpus: Corpus, where: str | None, stretch: tuple[int, int] | None = None) -> NDArray[np.int64]:
     """Indices of the rows for which `where` holds, ascending; all rows when it is None.
 
+    Of a `stretch`, first and the one after the last, alone where it is given.
     Only the columns that are named are read, 65 536 rows at a time. Raises UsageError for a condition that cannot be
     read, or names what the table has not.
     """
+    start, stop = stretch or (0, len(corpus))
     if where is None:
-        return np.arange(len(corpus))
+        return np.arange(start, stop)
     try:
         condition = Expression(where)
         names = {column.name: column for column in corpus.columns}
@@ -41,12 +43,13 @@ def select(corpus: Corpus, where: str | None) -> NDArray[np.int64]:
     except ParameterError as error:
         raise UsageError(f"--where: {error.problem}") from error
     found = []
-    for first in range(0, len(corpus), CHUNK_ROWS):
+    for first in range(start - start % CHUNK_ROWS, stop, CHUNK_ROWS):
         n = min(CHUNK_ROWS, len(corpus) - first)
         values = {name: (columns[name], corpus.chunk(columns[name].name, first // CHUNK_ROWS)[:n])
                   for name in condition.names}  # fmt: skip
         found.append(first + np.flatnonzero(_mask(condition, values, n)))
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+    rows = np.concatenate(found) if found else np.zeros(0, np.int64)
+    return rows[(rows >= start) & (rows < stop)]
 
 
 def _mask(condition: Expression, values: Mapping[str, tuple[Column, NDArray[Any]]], n: int) -> Mask:

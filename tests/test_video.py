@@ -8,99 +8,13 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from video_maker import CLICKS_S, SR, clicks, make_video, onsets_s, packets
 
-from corpusdiff.encode.video import first_sample_s
+from corpusdiff.encode.video import sound_times
 from corpusdiff.errors import UsageError
+from corpusdiff.manifests.base import Track
 from corpusdiff.onefile import apply_file
-
-SR = 48000
-CLICKS_S = (0.5, 1.3, 2.1)
-
-
-def clicks(seconds, sr=SR):
-    """(1, n) float32: short bursts at `CLICKS_S` over faint noise."""
-    rng = np.random.default_rng(3)
-    x = 1e-4 * rng.standard_normal(int(seconds * sr))
-    for at in CLICKS_S:
-        start = round(at * sr)
-        x[start : start + 480] += 0.5 * np.sin(2 * np.pi * 1000 * np.arange(480) / sr)
-    return x[None].astype(np.float32)
-
-
-def make_video(path, codec, audio_codec, *, delay_s=0.0, subtitles=False):
-    """A video of three seconds whose sound begins `delay_s` after the picture."""
-    with av.open(str(path), "w") as out:
-        out.metadata["title"] = "clicks and flashes"
-        picture = out.add_stream(codec, rate=25)
-        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        sound = out.add_stream(audio_codec, rate=SR, layout="mono")
-        sound.metadata["language"] = "deu"
-        for i in range(75):
-            image = np.full((48, 64, 3), 255 if any(abs(i / 25 - at) < 0.02 for at in CLICKS_S) else 0, np.uint8)
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = i, Fraction(1, 25)
-            out.mux(picture.encode(frame))
-        out.mux(picture.encode(None))
-        x = clicks(3.0)[:, round(delay_s * SR) :]
-        frame = av.AudioFrame.from_ndarray(x, format="fltp", layout="mono")
-        frame.sample_rate, frame.time_base, frame.pts = SR, Fraction(1, SR), round(delay_s * SR)
-        out.mux(sound.encode(frame))
-        out.mux(sound.encode(None))
-    if subtitles:
-        text = path.with_suffix(".srt")
-        text.write_text("1\n00:00:00,500 --> 00:00:01,000\nhello\n\n2\n00:00:02,000 --> 00:00:02,500\nworld\n")
-        with_text = path.with_name(f"sub{path.suffix}")
-        kind = "mov_text" if path.suffix == ".mp4" else "srt"
-        command = [
-            "ffmpeg",
-            "-v",
-            "error",
-            "-i",
-            path,
-            "-i",
-            text,
-            "-c",
-            "copy",
-            "-c:s",
-            kind,
-            "-map",
-            "0",
-            "-map",
-            "1",
-            with_text,
-        ]
-        subprocess.run(command, check=True)
-        return with_text
-    return path
-
-
-def packets(path, kind):
-    """(time, bytes) of all packets of the first stream of a kind."""
-    with av.open(str(path)) as video:
-        stream = next(stream for stream in video.streams if stream.type == kind)
-        return [
-            (float(packet.pts * packet.time_base), bytes(packet))
-            for packet in video.demux(stream)
-            if packet.size and packet.pts is not None
-        ]
-
-
-def onsets_s(path):
-    """When the clicks sound, in seconds of the video, by correlation with one."""
-    with av.open(str(path)) as video:
-        frames = [frame.to_ndarray() for frame in video.decode(audio=0)]
-        rate = video.streams.audio[0].rate
-    x = np.concatenate(frames, axis=1).astype(np.float64)[0]
-    if np.abs(x).max() > 2:
-        x /= 2**15
-    click = np.sin(2 * np.pi * 1000 * np.arange(480 * rate // SR) / rate)
-    found = np.abs(np.correlate(x, click, "valid"))
-    start = float(first_sample_s(str(path)))
-    times = []
-    for at in CLICKS_S:
-        around = int((at - start - 0.1) * rate), int((at - start + 0.1) * rate)
-        times.append(start + (around[0] + int(np.argmax(found[around[0] : around[1]]))) / rate)
-    return times
+from corpusdiff.source import open_source
 
 
 @pytest.mark.parametrize(
@@ -156,3 +70,84 @@ def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(UsageError, match="the picture would not follow"):
         apply_file(str(source), str(tmp_path / "out.mkv"), "video", ["source.tempo=0.9"])
     assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.fixture(scope="module")
+def reordered(tmp_path_factory):
+    """A Matroska file whose picture has frames of both directions, whose second audio track is the one by default."""
+    path = tmp_path_factory.mktemp("video") / "in.mkv"
+    with av.open(str(path), "w") as out:
+        picture = out.add_stream("libx264", rate=25, options={"bf": "2", "g": "25"})
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        tracks = [out.add_stream("pcm_s16le", rate=SR, layout="mono") for _ in range(2)]
+        tracks[0].disposition, tracks[1].disposition = av.stream.Disposition(0), av.stream.Disposition.default
+        for name, track in zip(("fra", "deu"), tracks, strict=True):
+            track.metadata["language"] = name
+        rng = np.random.default_rng(4)
+        for i in range(75):
+            frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (48, 64, 3), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            out.mux(picture.encode(frame))
+        out.mux(picture.encode(None))
+        for track, signal in zip(tracks, (1e-3 * rng.standard_normal((1, 3 * SR)), clicks(3.0)), strict=True):
+            first = 0
+            for x in (signal[:, : 2 * SR // 3], signal[:, SR:]):  # between them there is no sound
+                samples = np.round(x * 2**15).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+                frame.sample_rate, frame.time_base, frame.pts = SR, Fraction(1, SR), first
+                out.mux(track.encode(frame))
+                first = SR
+            out.mux(track.encode(None))
+    return path
+
+
+def test_reordered_pictures_lose_no_packet(reordered, tmp_path):
+    """Those whose time of decoding the container does not say are there too, each at its time."""
+    apply_file(str(reordered), str(tmp_path / "out.mkv"), "video")
+    before = packets(reordered, "video")
+    assert len(before) == 75
+    assert packets(tmp_path / "out.mkv", "video") == before
+
+
+def test_the_track_by_default_is_replaced(reordered, tmp_path):
+    """The other one stays as it is, packet for packet; languages, and which is the default, are kept."""
+    apply_file(str(reordered), str(tmp_path / "out.mkv"), "video")
+    with av.open(str(tmp_path / "out.mkv")) as video:
+        tracks = video.streams.audio
+        assert [track.codec_context.name for track in tracks] == ["pcm_s16le", "opus"]
+        assert [track.metadata["language"] for track in tracks] == ["fra", "deu"]
+        assert [bool(track.disposition & track.disposition.default) for track in tracks] == [False, True]
+    assert packets(tmp_path / "out.mkv", "audio") == packets(reordered, "audio")
+
+
+def test_where_there_is_no_sound_the_rest_stays_at_its_time(reordered, tmp_path):
+    """A third of a second without packets of sound: the clicks after it are heard when they were."""
+    times = sound_times(str(reordered))
+    assert times.first_s == 0
+    ((before, length),) = times.gaps
+    assert float(before) == pytest.approx(2 / 3, abs=1e-3)
+    assert float(length) == pytest.approx(1 / 3, abs=2e-3)
+    apply_file(str(reordered), str(tmp_path / "out.mkv"), "video")
+    assert onsets_s(tmp_path / "out.mkv", after_s=1.0) == pytest.approx(CLICKS_S[1:], abs=2e-3)
+
+
+def test_the_same_twice(reordered, tmp_path):
+    """Nothing in a video is drawn by lot, or says when it was written."""
+    for name in ("a.mkv", "b.mkv"):
+        apply_file(str(reordered), str(tmp_path / name), "video")
+    assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()
+
+
+def test_flac_in_matroska_at_any_rate(tmp_path):
+    """Its packets' times are rounded to milliseconds, which is no damage."""
+    x = (0.1 * np.random.default_rng(2).standard_normal((1, 44100))).astype(np.float32)
+    samples = np.round(x * 2**15).astype(np.int16)
+    with av.open(str(tmp_path / "in.mkv"), "w") as out:
+        track = out.add_stream("flac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = 44100, Fraction(1, 44100), 0
+        out.mux(track.encode(frame))
+        out.mux(track.encode(None))
+    with open_source(Track("a", str(tmp_path / "in.mkv"))) as reader:
+        found = np.concatenate(list(reader.blocks()), axis=1)
+    assert np.array_equal(found, samples / np.float32(2**15))

@@ -48,6 +48,8 @@ def run(source: str, out: str, **options: Any) -> None:
     \b
     Examples:
       corpusdiff run recordings/ corpus/ --job asr
+      corpusdiff run kaldi/data/train corpus/
+      corpusdiff run videos/ corpus/ --job video
       corpusdiff run train.jsonl corpus/ --job codec --set output.opus.bitrate_kbps=16
       corpusdiff run s3://bucket/recordings s3://bucket/corpus --cluster slurm --workers 64 --partition cpu
     """

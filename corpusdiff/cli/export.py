@@ -15,8 +15,8 @@ from corpusdiff.cli.options import as_json, cluster_options
 @click.argument("out")
 @click.argument("dest")
 @click.option("--to", required=True, metavar="FORMAT",
-              help="files, flac, wav, opus, mp3, ogg; nemo, nemo-tarred, lhotse, shar, webdataset, kaldi, audiofolder, "
-              "parquet.")  # fmt: skip
+              help="files, flac, wav, opus, mp3, ogg; video; nemo, nemo-tarred, lhotse, shar, webdataset, kaldi, "
+              "audiofolder, parquet.")  # fmt: skip
 @click.option("--where", metavar="EXPR", help="Only rows for which this holds, e.g. 'duration_s > 1 and snr_db > 5'.")
 @click.option("--output", metavar="NAME", help="Which of the job's outputs  [default: the first].")
 @click.option("--per-part", type=click.IntRange(1), default=1000, show_default=True, metavar="N",
@@ -30,10 +30,19 @@ def export(out: str, dest: str, **options: Any) -> None:
     it was interrupted.
 
     \b
+    files        as the corpus holds them; flac, wav, opus, mp3, ogg: in that form. With
+                 their source's tags and pictures (pip install 'corpusdiff[tags]')
+    video        the source's videos with the corpus's sound, the picture untouched
+    nemo, lhotse, kaldi, audiofolder      files, and the manifest of each
+    nemo-tarred, shar, webdataset         tars
+    parquet      the audio inside, as Hugging Face datasets has it
+
+    \b
     Examples:
       corpusdiff export corpus/ shar/ --to shar
       corpusdiff export corpus/ s3://bucket/train --to webdataset --where 'duration_s < 20 and snr_db > 5'
       corpusdiff export corpus/ wav/ --to wav
+      corpusdiff export corpus/ videos/ --to video
     """
     from corpusdiff.export.export import ExportRequest
     from corpusdiff.export.export import export as run_export

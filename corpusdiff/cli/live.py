@@ -38,6 +38,7 @@ def apply(source: str, target: str, job: str, sets: tuple[str, ...], measured_pa
     \b
     Examples:
       corpusdiff apply talk.mp3 talk.flac
+      corpusdiff apply talk.mp4 better.mp4 --job video
       corpusdiff apply talk.wav quiet.wav --job codec --set loudness.target_lufs=-30
       corpusdiff apply talk.wav live.wav --causal
     """

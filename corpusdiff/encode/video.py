@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ _RATES = {
 
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
+#: A step in the times of a track's packets that is no rounding, in seconds: there is no sound there.
+_GAP_S = Fraction(20, 1000)
+
 #: Kinds of streams that are copied; timecodes and other data are not media, and few containers take them.
 _COPIED = ("video", "audio", "subtitle", "attachment")
 
@@ -39,9 +43,24 @@ def is_video(path: str) -> bool:
     return Path(path).suffix.lower() in VIDEO
 
 
+def _encoder(extension: str, sr: int) -> tuple[str, float]:
+    """Matroska takes AAC where Opus has no such rate."""
+    return VIDEO[".mp4" if extension == ".mkv" and sr not in _RATES["libopus"] else extension]
+
+
+def _metadata(known: Mapping[str, str], further: Mapping[str, str], extension: str) -> dict[str, str]:
+    """Metadata of a container with what is to be said further, where it has a place for it."""
+    if not further or extension in {".mkv", ".webm"}:
+        return {**known, **further}
+    said = ", ".join(f"{name} {value}" for name, value in further.items())
+    if extension == ".mov":
+        return {**known, "comment": "\n".join(filter(None, (known.get("comment"), said)))}
+    return {**known, "encoding_tool": said}
+
+
 def check_video(path: str, sr: int, n_channels: int) -> None:
     """Refuse a sound that the container has no room for. Raises UsageError."""
-    encoder, _ = VIDEO[Path(path).suffix.lower()]
+    encoder, _ = _encoder(Path(path).suffix.lower(), sr)
     if sr not in _RATES[encoder] or n_channels not in _LAYOUTS:
         rates = ", ".join(map(str, _RATES[encoder]))
         raise UsageError(
@@ -50,11 +69,19 @@ def check_video(path: str, sr: int, n_channels: int) -> None:
         )
 
 
-def replace_sound(source: str, target: str, blocks: Iterable[Audio], sr: int, n_channels: int) -> int:
-    """Write a video's streams with another sound in the place of its first audio track.
+def replace_sound(
+    source: str,
+    target: str,
+    blocks: Iterable[Audio],
+    sr: int,
+    n_channels: int,
+    start_s: Fraction = Fraction(0),
+    further: Mapping[str, str] | None = None,
+) -> int:
+    """Write a video's streams with another sound in the place of the audio track that a decoder takes.
 
-    The first sample stands at the time of the first one of the source's track, so that sound and picture stay together.
-    Subtitles, attachments, chapters, further audio tracks and metadata are kept.
+    The first sample stands at the time of the one of the source's track that it was, so that sound and picture stay
+    together. Subtitles, attachments, chapters, further audio tracks and metadata are kept.
 
     Parameters
     ----------
@@ -63,6 +90,8 @@ def replace_sound(source: str, target: str, blocks: Iterable[Audio], sr: int, n_
     blocks : (n_channels, n) float32, full scale 1.0; as long as the source's track
     sr : rate in Hz
     n_channels : of every block
+    start_s : seconds of the source's sound before the first sample
+    further : to be said in the container's metadata, beside the source's own
 
     Returns
     -------
@@ -74,8 +103,13 @@ def replace_sound(source: str, target: str, blocks: Iterable[Audio], sr: int, n_
     path = Path(target)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        with av.open(source) as video, av.open(str(part), "w") as out:
-            written = _Remux(video, out, path.suffix.lower(), sr, n_channels).run(blocks, first_sample_s(source))
+        heard = sound_times(source)
+        options = {"fflags": "+bitexact"}  # no random numbers, no time of writing
+        if path.suffix.lower() in {".mp4", ".m4v", ".mov"}:
+            options["movie_timescale"] = str(sr)  # of edit lists, which say when the sound begins
+        with av.open(source) as video, av.open(str(part), "w", options=options) as out:
+            remux = _Remux(video, out, path.suffix.lower(), sr, n_channels, further or {})
+            written = remux.run(heard.placed(blocks, start_s, sr), heard.at(start_s))
         part.replace(path)
     except (av.FFmpegError, ValueError) as error:
         raise TrackError("encode", f"{target}: {error}") from error
@@ -84,27 +118,83 @@ def replace_sound(source: str, target: str, blocks: Iterable[Audio], sr: int, n_
     return written
 
 
-def first_sample_s(source: str) -> Fraction:
-    """When the first decoded sample of the first audio track sounds, in seconds of the video."""
+@dataclass(frozen=True)
+class SoundTimes:
+    """When the samples of a video's sound are heard, which a decoder gives without a break.
+
+    Parameters
+    ----------
+    first_s : time of the first sample, in seconds of the video
+    gaps : stretches of the video without sound: seconds of sound before each, and its length in seconds
+    """
+
+    first_s: Fraction
+    gaps: tuple[tuple[Fraction, Fraction], ...] = ()
+
+    def at(self, sound_s: Fraction) -> Fraction:
+        """Time in the video of what comes after so many seconds of sound."""
+        return self.first_s + sound_s + sum(length for before, length in self.gaps if before <= sound_s)
+
+    def placed(self, blocks: Iterable[Audio], start_s: Fraction, sr: int) -> Iterator[Audio]:
+        """The blocks, which begin after `start_s` of sound, with silence where the video has none."""
+        gaps = [(round((at - start_s) * sr), round(length * sr)) for at, length in self.gaps if at > start_s]
+        position = 0
+        for x in blocks:
+            rest = x
+            while gaps and gaps[0][0] < position + rest.shape[1]:
+                at, length = gaps.pop(0)
+                yield rest[:, : at - position]
+                yield np.zeros((len(x), length), np.float32)
+                rest, position = rest[:, at - position :], at
+            yield rest
+            position += rest.shape[1]
+
+
+def sound_times(source: str) -> SoundTimes:
+    """Of the audio track that a decoder takes, all of which is decoded. Raises av.FFmpegError."""
+    first: Fraction | None = None
+    gaps: list[tuple[Fraction, Fraction]] = []
+    sound_s = end_s = Fraction(0)
     with av.open(source) as video:
-        track = video.streams.audio[0]
+        track = replaced_stream(video)
         for frame in video.decode(track):
+            length = Fraction(frame.samples, frame.sample_rate)
             if frame.pts is not None and frame.time_base is not None:
-                return frame.pts * frame.time_base
-            break
-        start, base = track.start_time, track.time_base
-        return Fraction(0) if start is None or base is None else start * base
+                time_s = frame.pts * frame.time_base
+                first = time_s - sound_s if first is None else first
+                if sound_s and time_s - end_s > _GAP_S:
+                    gaps.append((sound_s, time_s - end_s))
+                end_s = time_s
+            end_s += length
+            sound_s += length
+        if first is None:
+            base = track.time_base
+            first = Fraction(0) if track.start_time is None or base is None else track.start_time * base
+    return SoundTimes(first, tuple(gaps))
+
+
+def has_picture(source: str) -> bool:
+    """Whether there is a video stream in a file that can be decoded; the picture of an album is none."""
+    with av.open(source) as video:
+        return any(not stream.disposition & stream.disposition.attached_pic for stream in video.streams.video)
+
+
+def replaced_stream(video: Any) -> Any:
+    """The audio track that a decoder takes, and that another one is put in the place of: the one by default."""
+    return video.streams.best("audio") or video.streams.audio[0]
 
 
 class _Remux:
     """The streams of one file on their way into another."""
 
-    def __init__(self, video: Any, out: Any, extension: str, sr: int, n_channels: int) -> None:
+    def __init__(
+        self, video: Any, out: Any, extension: str, sr: int, n_channels: int, further: Mapping[str, str]
+    ) -> None:
         self._video = video
         self._out = out
         self._sr = sr
         self._layout = _LAYOUTS[n_channels]
-        replaced = video.streams.audio[0]
+        replaced = replaced_stream(video)
         self._copies: dict[int, Any] = {}
         for stream in video.streams:
             if stream is replaced:
@@ -117,24 +207,23 @@ class _Remux:
             made.metadata.update(stream.metadata)
             with suppress(AttributeError, NotImplementedError):
                 made.disposition = stream.disposition
-        out.metadata.update(video.metadata)
+        out.metadata.update(_metadata(video.metadata, further, extension))
         with suppress(AttributeError, NotImplementedError):
             out.set_chapters(video.chapters())
 
     def _new_sound(self, extension: str, n_channels: int) -> Any:
-        encoder, kbps = VIDEO[extension]
+        encoder, kbps = _encoder(extension, self._sr)
         sound = self._out.add_stream(encoder, rate=self._sr, layout=self._layout)
         sound.bit_rate = round(1000 * kbps * n_channels)
         sound.time_base = Fraction(1, self._sr)
+        sound.codec_context.flags |= av.codec.context.Flags.bitexact
         return sound
 
     def run(self, blocks: Iterable[Audio], start_s: Fraction) -> int:
         """Copy and encode side by side, in the order of time. Samples written per channel."""
         frames = self._frames(blocks, round(start_s * self._sr))
         heard_s: Fraction | None = start_s
-        for packet in self._video.demux([self._video.streams[index] for index in self._copies]):
-            if packet.dts is None:
-                continue  # the end of a stream
+        for packet in _timed(self._video.demux([self._video.streams[index] for index in self._copies])):
             while heard_s is not None and heard_s < packet.dts * packet.time_base:
                 heard_s = self._encode_next(frames)
             packet.stream = self._copies[packet.stream.index]
@@ -163,3 +252,24 @@ class _Remux:
             frame.pts = first + self._written
             self._written += x.shape[1]
             yield frame
+
+
+def _timed(packets: Iterable[Any]) -> Iterator[Any]:
+    """The packets that hold something, each with a time of decoding: Matroska has none for the first of reordered ones.
+
+    Raises ValueError for a stream that has no times at all.
+    """
+    waiting: dict[int, list[Any]] = {}
+    for packet in packets:
+        held = waiting.setdefault(packet.stream.index, [])
+        if not packet.size:
+            if held:
+                raise ValueError(f"stream {packet.stream.index} has {len(held)} packets without a time")
+            continue
+        held.append(packet)
+        if packet.dts is None:
+            continue
+        for before, later in zip(reversed(held[:-1]), reversed(held[1:]), strict=True):
+            before.dts = later.dts - (before.duration or 1)
+        yield from held
+        held.clear()

@@ -17,10 +17,13 @@ import numpy as np
 from corpusdiff.cluster import check_spec, connect
 from corpusdiff.cluster.options import NO_OPTIONS, ClusterOptions
 from corpusdiff.display import Monitor, open_display
+from corpusdiff.encode.tags import has_tags
 from corpusdiff.errors import UsageError
 from corpusdiff.export.kinds import KINDS, Row
 from corpusdiff.export.part import ExportTask, chosen_rows, export_part, part_key
-from corpusdiff.export.sample import stem
+from corpusdiff.export.sample import NO_TAGS, stem
+from corpusdiff.export.sources import Sources
+from corpusdiff.export.videos import check_job
 from corpusdiff.progress import Tally, Totals
 from corpusdiff.runner import StopFlag
 from corpusdiff.shards import ShardReport
@@ -29,6 +32,9 @@ from corpusdiff.store.objects import Objects, open_objects
 from corpusdiff.store.read import Corpus
 
 _REQUEST = "request.json"
+
+#: Parts of an export whose files do not depend on them, so that all workers have something to do.
+_LEAST_PARTS = 64
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class ExportRequest:
     to : name of one of `corpusdiff.export.kinds.KINDS`
     where : only rows for which this holds
     output : which of the job's outputs; None for the first
-    per_part : tracks of one tar, one Parquet file or one task
+    per_part : tracks of one tar or one Parquet file, and at most so many of one task
     cluster, cluster_options : where to run, and on what workers
     as_json : events as JSON lines on standard output
 
@@ -74,34 +80,51 @@ def export(request: ExportRequest) -> dict[str, object]:
     if not len(found):
         raise UsageError(f"{request.out}: no row is ok" + (f" and fulfils {request.where}" if request.where else ""))
     dest, state = open_objects(request.dest), open_objects(f"{request.dest.rstrip('/')}.export")
-    _begin(request, corpus, dest, state)
-    edges = [*(int(found[i]) for i in range(0, len(found), request.per_part)), len(corpus)]
+    kind = KINDS[request.to]
+    if kind.of_source:
+        for plan in Sources(request.out).plans:
+            check_job(plan)
+    tags = kind.tags and has_tags()
+    _begin(request, corpus, dest, state, tags=tags)
+    step = request.per_part if kind.packed else min(request.per_part, -(-len(found) // _LEAST_PARTS))
+    edges = [*(int(found[i]) for i in range(0, len(found), step)), len(corpus)]
     task = ExportTask(
         out=open_objects(request.out, write=False).location, generation=0, plan_digest="", shard=0, dest=dest.location,
         state=state.location, kind=request.to, where=request.where, output=request.output,
         whole_id=_collide(corpus, found), n_parts=len(edges) - 1,
         columns={column.source: column.type for column in corpus.columns if column.kind == "field"},
+        tags=tags,
     )  # fmt: skip
     tasks = (replace(task, shard=i, rows=(edges[i], edges[i + 1])) for i in range(len(edges) - 1))
     tally = _run(request, tasks, task.out, len(found), len(edges) - 1)
-    index = KINDS[request.to].index
-    if index is not None:
-        for key, data in index(lambda: _all_rows(state, len(edges) - 1), dest.location):
+    if kind.index is not None:
+        for key, data in kind.index(lambda: _all_rows(state, len(edges) - 1), dest.location):
             dest.replace(key, data)
+    told = _told_of_tags(_all_rows(state, len(edges) - 1), tags=tags) if kind.tags else {}
     for part in ("parts", "events"):
         state.delete_all(part)
     state.delete(_REQUEST)
+    state.sweep()
     state.remove_empty()
     dest.delete_all(".tmp")
     return {
         "dest": dest.location, "to": request.to, "tracks": len(found), "left_out": len(corpus) - len(found),
-        "parts": len(edges) - 1, "hours": round(tally.seconds / 3600, 3),
+        "parts": len(edges) - 1, "hours": round(tally.seconds / 3600, 3), **told,
     }  # fmt: skip
 
 
-def _begin(request: ExportRequest, corpus: Corpus, dest: Objects, state: Objects) -> None:
+def _told_of_tags(rows: Iterator[Row], *, tags: bool) -> dict[str, object]:
+    """What there is to say of the tags of files: nothing where all have theirs."""
+    if not tags:
+        return {"tags": "none: pip install 'corpusdiff[tags]' to keep those of the sources"}
+    without = sum(NO_TAGS in row["corpusdiff"] for row in rows)
+    return {"without_tags": without} if without else {}
+
+
+def _begin(request: ExportRequest, corpus: Corpus, dest: Objects, state: Objects, *, tags: bool) -> None:
     """Take note of what is asked, or find that it is what was asked before. Raises UsageError."""
-    asked = {name: value for name, value in asdict(request).items() if name in _ASKED} | {"digest": corpus.digest}
+    asked = {name: value for name, value in asdict(request).items() if name in _ASKED}
+    asked |= {"digest": corpus.digest, "tags": tags}
     text = json.dumps(asked, sort_keys=True).encode()
     if state.create(_REQUEST, text):
         there = next((key for key in dest.list("") if not key.startswith(".tmp")), None)

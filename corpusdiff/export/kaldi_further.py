@@ -11,7 +11,7 @@ from corpusdiff.export.sample import SPEAKER, TEXT
 
 #: Of a row, what the other files say, or what is true of its file alone.
 _SAID = frozenset(
-    {"id", "audio_filepath", "duration", "sampling_rate", "num_samples", "num_channels", "corpusdiff", *TEXT[:1],
+    {"id", "audio_filepath", "duration", "sampling_rate", "num_samples", "num_channels", *TEXT[:1],
      *SPEAKER[:1]}
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from corpusdiff.errors import UsageError
 from corpusdiff.export.kaldi_further import further_files
 from corpusdiff.export.lhotse import cut_of, recording_of
 from corpusdiff.export.sample import SPEAKER, TEXT, Sample, file_name, first_field
+from corpusdiff.export.videos import video_blocks, video_name
 
 #: What is written: key below DEST, and its bytes in blocks.
 Objects: TypeAlias = Iterator[tuple[str, Iterable[bytes]]]
@@ -55,12 +56,18 @@ class Kind:
     encoding : of the audio; None for the corpus's own
     write : writes a part: its objects, and adds to its rows
     index : makes what describes all parts; None for nothing
+    tags : whether its files carry the tags of the recordings that they were made of
+    of_source : whether it is made of those recordings' files too
+    packed : whether a part is a file; else it may be of any size
     """
 
     what: str
     encoding: str | None
     write: Callable[[Iterable[Sample], Part, list[Row]], Objects]
     index: Callable[[Rows, str], Objects] | None = None
+    tags: bool = False
+    of_source: bool = False
+    packed: bool = False
 
 
 def _tree(samples: Iterable[Sample], part: Part, rows: list[Row]) -> Objects:
@@ -68,6 +75,14 @@ def _tree(samples: Iterable[Sample], part: Part, rows: list[Row]) -> Objects:
     for sample in samples:
         name = f"audio/{file_name(sample, whole_id=part.whole_id)}"
         yield name, [sample.data]
+        rows.append(_known(sample) | {"audio_filepath": name})
+
+
+def _videos(samples: Iterable[Sample], part: Part, rows: list[Row]) -> Objects:
+    """The source's videos with the corpus's sound."""
+    for sample in samples:
+        name = f"video/{video_name(sample, whole_id=part.whole_id)}"
+        yield name, video_blocks(sample, name)
         rows.append(_known(sample) | {"audio_filepath": name})
 
 
@@ -238,17 +253,18 @@ def _tarred(members: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
 
 
 KINDS: dict[str, Kind] = {
-    "files": Kind("audio files under their ids, and a manifest", None, _tree, _nemo_index),
+    "files": Kind("audio files under their ids, and a manifest", None, _tree, _nemo_index, tags=True),
     **{
-        name: Kind(f"the same as {name} files", encoding, _tree, _nemo_index)
+        name: Kind(f"the same as {name} files", encoding, _tree, _nemo_index, tags=True)
         for name, encoding in (("flac", "flac"), ("wav", "wav"), ("opus", "opus"), ("mp3", "mp3"), ("ogg", "vorbis"))
     },
+    "video": Kind("the source's videos with the corpus's sound", "video", _videos, _nemo_index, of_source=True),
     "nemo": Kind("files and NeMo's manifest", None, _tree, _nemo_index),
-    "nemo-tarred": Kind("NeMo's tarred dataset", None, _nemo_tarred, _nemo_tarred_index),
+    "nemo-tarred": Kind("NeMo's tarred dataset", None, _nemo_tarred, _nemo_tarred_index, packed=True),
     "lhotse": Kind("files and Lhotse's cuts", None, _tree, _lhotse_index),
-    "shar": Kind("Lhotse Shar: cuts and tars", None, _shar),
-    "webdataset": Kind("WebDataset tars", None, _webdataset),
+    "shar": Kind("Lhotse Shar: cuts and tars", None, _shar, packed=True),
+    "webdataset": Kind("WebDataset tars", None, _webdataset, packed=True),
     "kaldi": Kind("files and a Kaldi data folder", None, _kaldi, _kaldi_index),
     "audiofolder": Kind("Hugging Face's audiofolder", None, _tree, _audiofolder_index),
-    "parquet": Kind("Parquet with the audio inside, as Hugging Face datasets has it", None, _parquet),
+    "parquet": Kind("Parquet with the audio inside, as Hugging Face datasets has it", None, _parquet, packed=True),
 }

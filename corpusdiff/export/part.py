@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 
 from corpusdiff.errors import StoreError
 from corpusdiff.export.kinds import KINDS, Part, Row
-from corpusdiff.export.sample import Sample, make_sample
+from corpusdiff.export.sample import Sample, make_sample, with_tags
+from corpusdiff.export.sources import Sources
 from corpusdiff.selection import select
 from corpusdiff.shards import Progress, ShardReport, ShardTask
 from corpusdiff.store.objects import open_objects
@@ -33,6 +35,7 @@ class ExportTask(ShardTask):
     where : condition; those that are not ok are left out whatever it says
     output : which of the job's outputs; None for the first
     whole_id, n_parts, columns : see `Part`
+    tags : whether files get their source's tags
     """
 
     dest: str = ""
@@ -44,6 +47,7 @@ class ExportTask(ShardTask):
     whole_id: bool = False
     n_parts: int = 1
     columns: dict[str, str] = field(default_factory=dict)
+    tags: bool = False
 
 
 def part_key(number: int) -> str:
@@ -51,10 +55,10 @@ def part_key(number: int) -> str:
     return f"parts/{number:06d}.jsonl"
 
 
-def chosen_rows(corpus: Corpus, where: str | None) -> np.ndarray:
-    """Indices of the rows that an export takes: those that are ok and fulfil the condition."""
+def chosen_rows(corpus: Corpus, where: str | None, stretch: tuple[int, int] | None = None) -> np.ndarray:
+    """Indices of the rows that an export takes: those of the stretch that are ok and fulfil the condition."""
     wanted = 'status == "ok"' if where is None else f'status == "ok" and ({where})'
-    return select(corpus, wanted)
+    return select(corpus, wanted, stretch)
 
 
 def export_part(task: ShardTask, on_progress: Callable[[Progress], None]) -> ShardReport:
@@ -93,21 +97,19 @@ class _Counted:
     def samples(self) -> Iterator[Sample]:
         task = self._task
         corpus = _corpus(task.out, os.getpid())
-        for n, index in enumerate(_rows(corpus, task)):
+        sources = Sources(task.out)
+        kind = KINDS[task.kind]
+        for n, index in enumerate(chosen_rows(corpus, task.where, task.rows)):
             item = corpus.item(int(index), task.output)
             try:
-                sample = make_sample(item, KINDS[task.kind].encoding)
+                sample = make_sample(item, kind.encoding)
             except StoreError as error:
                 raise StoreError(f"{item.id}: {error}") from error
+            with sources.local(item) if task.tags or kind.of_source else nullcontext() as source:
+                sample = replace(sample, source=source)
+                yield with_tags(sample) if task.tags else sample
             self.seconds += sample.duration
-            yield sample
             self._on_progress(Progress(task.shard, n + 1, 0, self.seconds))
-
-
-def _rows(corpus: Corpus, task: ExportTask) -> Sequence[int]:
-    found = chosen_rows(corpus, task.where)
-    first, stop = np.searchsorted(found, task.rows)
-    return found[first:stop].tolist()
 
 
 @lru_cache(maxsize=1)

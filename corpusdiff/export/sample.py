@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +13,9 @@ import numpy as np
 from corpusdiff import __version__
 from corpusdiff.encode import encode_flac
 from corpusdiff.encode.audiofile import write_audio
+from corpusdiff.encode.tag_writer import tagged
+from corpusdiff.encode.tags import Tags, read_tags
+from corpusdiff.errors import TrackError
 from corpusdiff.manifests.media import extension, is_media
 from corpusdiff.specs import OutputSpec
 from corpusdiff.stages.base import Audio
@@ -24,6 +27,9 @@ EXTENSIONS = {"flac": "flac", "wav": "wav", "opus": "opus", "vorbis": "ogg", "mp
 #: Fields of a manifest that say where audio was: not true of what is written here.
 _PLACES = ("audio_filepath", "file_name", "duration", "offset", "start", "channel")
 
+#: Why a file lacks the tags of its source, among what is known of a row.
+NO_TAGS = "tags_missing"
+
 _BLOCK = 1 << 16
 
 
@@ -34,14 +40,20 @@ class Sample:
     Parameters
     ----------
     id : of the row
+    path : of the recording that it was made of, as the manifest had it
     sr, n_channels, n_samples : of its audio, in Hz and samples per channel
     fields : the manifest's own, but those that said where the audio was
     metrics : numbers and words that were found, without those that are missing; rule, job and version
     encoding : of `data`: ``flac``, ``wav``, ``opus``, ``vorbis`` or ``mp3``
-    data : a whole audio file
+    data : a whole audio file; empty for a form that makes its own of `blocks`
+    blocks : the audio, (n_channels, n) float32 each
+    source : path of the recording that it was made of, for as long as the sample is the newest one; None where the
+        form has no use for it, or it could not be had
+    start_s : where in the recording it begins, in seconds
     """
 
     id: str
+    path: str
     sr: int
     n_channels: int
     n_samples: int
@@ -49,6 +61,9 @@ class Sample:
     metrics: Mapping[str, Any] = field(repr=False)
     encoding: str
     data: bytes = field(repr=False)
+    blocks: Callable[[], Iterator[Audio]] = field(repr=False)
+    source: str | None = None
+    start_s: float = 0.0
 
     @property
     def duration(self) -> float:
@@ -73,7 +88,8 @@ def make_sample(item: Item, encoding: str | None) -> Sample:
     Parameters
     ----------
     item : of a row that is ok
-    encoding : of the file; None for its own. Where the corpus holds just that, its bytes are copied
+    encoding : of the file; None for its own. Where the corpus holds just that, its bytes are copied. One that is not
+        in `EXTENSIONS` leaves the file to the form of export
 
     Raises StoreError for damaged audio, TrackError for what the encoding cannot hold.
     """
@@ -83,14 +99,37 @@ def make_sample(item: Item, encoding: str | None) -> Sample:
     known |= {"rule": item["rule"], "job": item.corpus.job_digest, "version": __version__}
     return Sample(
         id=item.id,
+        path=str(item["path"]),
         sr=item.sr,
         n_channels=item.n_channels,
         n_samples=item.n_samples,
         fields={name: value for name, value in item.fields.items() if name not in _PLACES and value is not None},
         metrics=known,
         encoding=wanted,
-        data=_file(item, wanted),
+        data=_file(item, wanted) if wanted in EXTENSIONS else b"",
+        blocks=lambda: _blocks(item),
+        start_s=float(item["start_s"]),
     )
+
+
+def provenance(sample: Sample) -> dict[str, str]:
+    """What made the sample, as names and values of a file's tags."""
+    return {f"corpusdiff_{name}": str(sample.metrics[name]) for name in ("version", "job", "rule")}
+
+
+def with_tags(sample: Sample) -> Sample:
+    """The sample with its source's tags, and with the job and version that made it, in its file.
+
+    Its row says why where the source's tags could not be had.
+    """
+    tags, metrics = Tags(), sample.metrics
+    try:
+        if sample.source is None:
+            raise TrackError("missing", "the source is not there any more, or lies inside a tar or a table")
+        tags = read_tags(sample.source)
+    except (TrackError, OSError) as error:
+        metrics = {**metrics, NO_TAGS: str(error)}
+    return replace(sample, data=tagged(sample.data, sample.encoding, tags, provenance(sample)), metrics=metrics)
 
 
 def _file(item: Item, wanted: str) -> bytes:
@@ -115,8 +154,10 @@ def _written(item: Item, wanted: str, bits: int) -> bytes:
 
 
 def _blocks(item: Item) -> Iterator[Audio]:
-    audio = item.audio
-    return (audio[:, start : start + _BLOCK] for start in range(0, audio.shape[1], _BLOCK))
+    """All of the audio; of a lossless output no more than a chunk is in memory."""
+    layout = item.layout
+    step = item.n_samples if layout.lossy else max(_BLOCK, layout.chunk)
+    return (item.read(start, start + step) for start in range(0, item.n_samples, step))
 
 
 def stem(row_id: str) -> str:
@@ -125,8 +166,7 @@ def stem(row_id: str) -> str:
     >>> stem("speaker/001.flac"), stem("../a/./b.c"), stem("/etc/passwd"), stem("")
     ('speaker/001', 'a/b.c', 'etc/passwd', '_')
     """
-    parts = [part for part in PurePosixPath(row_id).parts if part not in {"/", "..", "."}]
-    name = "/".join(parts) or "_"
+    name = below(row_id)
     return name[: -len(extension(name))] if is_media(name) else name
 
 
@@ -135,8 +175,16 @@ def file_name(sample: Sample, *, whole_id: bool) -> str:
 
     `whole_id` keeps the id's own extension too, for sources that hold ``a.wav`` beside ``a.mp3``.
     """
-    path = "/".join(part for part in PurePosixPath(sample.id).parts if part not in {"/", "..", "."}) or "_"
-    return f"{path if whole_id else stem(sample.id)}.{sample.extension}"
+    return f"{below(sample.id) if whole_id else stem(sample.id)}.{sample.extension}"
+
+
+def below(row_id: str) -> str:
+    """A row's id as a path that stays below the folder it is put in.
+
+    >>> below("../a/./b.c")
+    'a/b.c'
+    """
+    return "/".join(part for part in PurePosixPath(row_id).parts if part not in {"/", "..", "."}) or "_"
 
 
 def first_field(sample: Sample, names: tuple[str, ...]) -> Any:
