@@ -95,12 +95,10 @@ def decode_flac_into(data: Buffer, start: int, most: int, out: NDArray[Any]) -> 
             n = max(0, min(file.frames - start, out.shape[1]))
             if start and n:
                 file.seek(start)
-            if len(out) == 1:  # needs no turning round
-                found = len(file.read(n, dtype=out.dtype.name, out=out[0, :n]))
-            else:
-                x = file.read(n, dtype=out.dtype.name, always_2d=True)
-                out[:, : len(x)] = x.T
-                found = len(x)
+            into = out[:, :n] if len(out) == 1 else np.empty((n, len(out)), out.dtype)
+            found = file.buffer_read_into(into.reshape(-1), dtype=out.dtype.name) if n else 0
+            if len(out) > 1:
+                out[:, :n] = into.T
             out[:, n:] = 0
             if found != n:
                 raise TrackError("decode", f"FLAC chunk of {file.frames} samples ends after {start + found}")
