@@ -174,6 +174,10 @@ class _Memory:
         return os.pread(self.fd, os.fstat(self.fd).st_size, 0)
 
 
+#: Where a stream that is cut short would go on into what was there before, it is found out.
+_GUARD = bytes(256)
+
+
 class _Kept:
     """A file in memory that a thread keeps from one stream to the next: its pages need not be had anew."""
 
@@ -185,28 +189,26 @@ class _Kept:
         os.ftruncate(self._memory.fd, self.most)
         self._map = mmap.mmap(self._memory.fd, self.most)
         self._cut = False
-        self._held = 0
         self.pid = os.getpid()
 
     def __del__(self) -> None:
         os.close(self._memory.fd)
 
     def hold(self, data: Buffer, *, exactly: bool) -> int:
-        """Its descriptor, at the start of `data`; zeros follow, or with `exactly` nothing."""
+        """Its descriptor, at the start of `data`; zeros follow, in which no frame goes on, or with `exactly` nothing."""
         fd, size = self._memory.fd, len(data)
         os.lseek(fd, 0, os.SEEK_SET)
         if self._cut:
             os.ftruncate(fd, self.most)
         if size <= self.most:
             self._map[:size] = data
-            self._map[size : self._held] = bytes(max(0, self._held - size))
+            self._map[size : size + len(_GUARD)] = _GUARD[: self.most - size]
         else:
             self._memory.write(data)
             os.lseek(fd, 0, os.SEEK_SET)
         self._cut = exactly or size > self.most
         if exactly:
             os.ftruncate(fd, size)
-        self._held = min(size, self.most)
         return fd
 
 
