@@ -195,7 +195,7 @@ class _Kept:
         os.close(self._memory.fd)
 
     def hold(self, data: Buffer, *, exactly: bool) -> int:
-        """Its descriptor, at the start of `data`; zeros follow, in which no frame goes on, or with `exactly` nothing."""
+        """Its descriptor, at the start of `data`; some zeros follow, or with `exactly` nothing."""
         fd, size = self._memory.fd, len(data)
         os.lseek(fd, 0, os.SEEK_SET)
         if self._cut:
