@@ -95,12 +95,10 @@ def decode_flac_into(data: Buffer, start: int, most: int, out: NDArray[Any]) -> 
             n = max(0, min(file.frames - start, out.shape[1]))
             if start and n:
                 file.seek(start)
-            if len(out) == 1:  # needs no turning round
-                found = len(file.read(n, dtype=out.dtype.name, out=out[0, :n]))
-            else:
-                x = file.read(n, dtype=out.dtype.name, always_2d=True)
-                out[:, : len(x)] = x.T
-                found = len(x)
+            into = out[:, :n] if len(out) == 1 else np.empty((n, len(out)), out.dtype)
+            found = file.buffer_read_into(into.reshape(-1), dtype=out.dtype.name) if n else 0
+            if len(out) > 1:
+                out[:, :n] = into.T
             out[:, n:] = 0
             if found != n:
                 raise TrackError("decode", f"FLAC chunk of {file.frames} samples ends after {start + found}")
@@ -176,6 +174,10 @@ class _Memory:
         return os.pread(self.fd, os.fstat(self.fd).st_size, 0)
 
 
+#: Where a stream that is cut short would go on into what was there before, it is found out.
+_GUARD = bytes(256)
+
+
 class _Kept:
     """A file in memory that a thread keeps from one stream to the next: its pages need not be had anew."""
 
@@ -187,28 +189,26 @@ class _Kept:
         os.ftruncate(self._memory.fd, self.most)
         self._map = mmap.mmap(self._memory.fd, self.most)
         self._cut = False
-        self._held = 0
         self.pid = os.getpid()
 
     def __del__(self) -> None:
         os.close(self._memory.fd)
 
     def hold(self, data: Buffer, *, exactly: bool) -> int:
-        """Its descriptor, at the start of `data`; zeros follow, or with `exactly` nothing."""
+        """Its descriptor, at the start of `data`; some zeros follow, or with `exactly` nothing."""
         fd, size = self._memory.fd, len(data)
         os.lseek(fd, 0, os.SEEK_SET)
         if self._cut:
             os.ftruncate(fd, self.most)
         if size <= self.most:
             self._map[:size] = data
-            self._map[size : self._held] = bytes(max(0, self._held - size))
+            self._map[size : size + len(_GUARD)] = _GUARD[: self.most - size]
         else:
             self._memory.write(data)
             os.lseek(fd, 0, os.SEEK_SET)
         self._cut = exactly or size > self.most
         if exactly:
             os.ftruncate(fd, size)
-        self._held = min(size, self.most)
         return fd
 
 

@@ -212,6 +212,18 @@ def test_damaged_streams_are_refused():
             decode_flac_into(damaged, 0, most, np.zeros((channels, 500), np.int16))
 
 
+def test_a_stream_cut_short_is_found_out():
+    """Wherever it is cut, it does not go on into the longer one that was there before."""
+    rng = np.random.default_rng(9)
+    before = encode_flac(rng.integers(-9000, 9000, (1, 60_000), np.int16), 8000)
+    data = encode_flac(rng.integers(-9000, 9000, (1, 30_000), np.int16), 8000)
+    for stop in (*range(4, 200, 7), *rng.integers(200, len(data), 100).tolist()):
+        for other in (before, data):
+            decode_flac_into(other, 0, 1 << 18, np.zeros((1, 60_000), np.int16))
+            with pytest.raises(TrackError, match="FLAC"):
+                decode_flac_into(data[:stop], 0, 1 << 18, np.zeros((1, 30_000), np.int16))
+
+
 def test_a_fork_reads_by_itself(folder):
     """A child's reading does not disturb its parent's, which shares open files with it."""
     corpus = open_corpus(str(folder))
