@@ -26,10 +26,10 @@ class Watch:
     def __init__(self, process: psutil.Process, options: RunOptions) -> None:
         self._options = options
         self._process = process
-        self._cpu_at_start = self._cpu_s()
         self._decoded_s = 0.0
-        self._last_sign = time.monotonic()
-        self._last_cpu = self._cpu_at_start
+        self._asked = self._last_sign = time.monotonic()
+        self._cpu_at_start: float | None = None  # most questions are answered before anybody looks
+        self._last_cpu = 0.0
 
     def heard(self, decoded_s: float) -> None:
         """The child has reported."""
@@ -42,6 +42,8 @@ class Watch:
             cpu = self._cpu_s()
         except psutil.NoSuchProcess:
             return  # the closed pipe will say so
+        if self._cpu_at_start is None:
+            self._last_cpu = self._cpu_at_start = max(0.0, cpu - (time.monotonic() - self._asked))
         options = self._options
         allowed = options.cpu_base_s + options.cpu_per_s * self._decoded_s
         if cpu - self._cpu_at_start > allowed:

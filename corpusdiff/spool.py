@@ -12,7 +12,7 @@ import numpy as np
 from corpusdiff.stages.base import Audio
 
 #: Samples per channel of a block between the passes: fits the cache, amortises Python.
-BLOCK = 1 << 17
+BLOCK = 1 << 16
 
 #: Samples of all channels together that are kept in memory (16 MiB of float32).
 MEMORY_LIMIT = 4 * 2**20

@@ -127,6 +127,19 @@ def expander_gains(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _is_silent(power: NDArray[np.float32]) -> bool:
+    """Whether a frame's mean power is digital silence; one bin that is loud enough for all says no at once."""
+    least = SILENCE * power.size
+    for j in range(power.size):
+        if power[j] >= least:
+            return False
+    total = 0.0
+    for j in range(power.size):
+        total += power[j]
+    return total < least
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _track(
     power: NDArray[np.float32],
     noise: NDArray[np.float64],
@@ -138,10 +151,7 @@ def _track(
     bits: NDArray[np.int32],
 ) -> int:
     """Move the floor on by one frame, in place; the number of frames heard so far."""
-    total = 0.0
-    for j in range(power.size):
-        total += power[j]
-    if total < SILENCE * power.size:
+    if _is_silent(power):
         return n_heard
     n_heard += 1
     n_full = n_heard - tracking.n_skip

@@ -113,6 +113,9 @@ _PEAK, _OFFSET, _POWER, _FILLING = range(4)
 # of the flats, upward and downward: extreme so far, samples in a row at it now, and samples in long runs at it
 _EXTREME, _RUN, _FLAT = range(3)
 
+#: Samples that are passed over together where none of them reaches an extreme.
+_STRETCH = 64
+
 
 @njit(cache=True, nogil=True)
 def _at_extreme(value: float, flat: NDArray[np.float64]) -> None:
@@ -123,6 +126,28 @@ def _at_extreme(value: float, flat: NDArray[np.float64]) -> None:
     flat[_RUN] += 1.0
     if flat[_RUN] >= CLIP_RUN:
         flat[_FLAT] += CLIP_RUN if flat[_RUN] == CLIP_RUN else 1.0
+
+
+@njit(cache=True, nogil=True)
+def _follow_flats(x: NDArray[np.float32], flats: NDArray[np.float64]) -> None:
+    """Add the runs at the extremes of one channel; stretches that reach neither extreme are passed over."""
+    for start in range(0, x.size, _STRETCH):
+        part = x[start : start + _STRETCH]
+        highest, lowest = np.float32(flats[0, _EXTREME]), np.float32(-flats[1, _EXTREME])
+        n_reaching = 0
+        for i in range(part.size):  # a sum, for many samples are compared at once so
+            n_reaching += (part[i] >= highest) | (part[i] <= lowest)
+        if n_reaching == 0:
+            flats[:, _RUN] = 0.0
+            continue
+        for i in range(part.size):
+            value = float(part[i])
+            for side in range(2):
+                if value >= flats[side, _EXTREME]:
+                    _at_extreme(value, flats[side])
+                else:
+                    flats[side, _RUN] = 0.0
+                value = -value
 
 
 @njit(cache=True, nogil=True)
@@ -138,24 +163,21 @@ def _accumulate(
     n_channels, n = x.shape
     left = filled
     for c in range(n_channels):
+        _follow_flats(x[c], flats[c])
         left = filled
         number = 0
         offset, power, filling = sums[c, _OFFSET], sums[c, _POWER], sums[c, _FILLING]
-        for i in range(n):
-            value = float(x[c, i])
-            square = value * value
-            offset += value
-            power += square
-            filling += square
-            if value >= flats[c, 0, _EXTREME]:
-                _at_extreme(value, flats[c, 0])
-            else:
-                flats[c, 0, _RUN] = 0.0
-            if -value >= flats[c, 1, _EXTREME]:
-                _at_extreme(-value, flats[c, 1])
-            else:
-                flats[c, 1, _RUN] = 0.0
-            left += 1
+        start = 0
+        while start < n:
+            part = x[c, start : start + hop - left]
+            for i in range(part.size):
+                value = float(part[i])
+                square = value * value
+                offset += value
+                power += square
+                filling += square
+            start += part.size
+            left += part.size
             if left == hop:
                 hops[number] += filling
                 number += 1

@@ -136,6 +136,11 @@ class _Cursor:
 
 def _plain(value: Any) -> Any:
     """The value in plain JSON types; NaN and infinities, which JSON lacks, become null."""
+    kind = type(value)
+    if kind is float:  # most are
+        return value if math.isfinite(value) else None
+    if kind is str or kind is int or value is None:
+        return value
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
