@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal.windows import hann
 
 from corpusdiff.dsp.resample import Resampler, downmix
 from corpusdiff.encode.lossy import stream_encoder
@@ -167,7 +166,7 @@ def _frames(mono: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n_frames, n_bins) power of at most so many frames as the page has columns."""
     padded = np.pad(mono, (0, max(0, _N_FFT - len(mono))))
     starts = np.linspace(0, len(padded) - _N_FFT, min(_COLUMNS, 1 + (len(padded) - _N_FFT) // 64)).astype(int)
-    frames = padded[starts[:, None] + np.arange(_N_FFT)] * hann(_N_FFT)
+    frames = padded[starts[:, None] + np.arange(_N_FFT)] * np.hanning(_N_FFT)
     return np.abs(np.fft.rfft(frames)) ** 2
 
 
