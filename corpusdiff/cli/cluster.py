@@ -8,11 +8,11 @@ import sys
 import click
 
 from corpusdiff.cli.group import main
-from corpusdiff.cli.options import as_json
+from corpusdiff.cli.options import ANYWHERE, as_json
 
 
 @main.command()
-@click.argument("out", required=False)
+@click.argument("out", required=False, type=ANYWHERE)
 @as_json
 def doctor(out: str | None, *, as_json: bool) -> None:
     """Look at this machine, and at OUT where it is given: what is there, what is missing, how to get it.
