@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
 
 def cell_line() -> Callable[[str], Callable[[str], None]] | None:
@@ -12,7 +13,7 @@ def cell_line() -> Callable[[str], Callable[[str], None]] | None:
     shell = ipython.get_ipython() if ipython is not None else None
     if not hasattr(shell, "kernel"):
         return None
-    from IPython.display import display  # the notebook's own: it is there
+    display = import_module("IPython.display").display  # the notebook's own: it is there, and no dependency
 
     def show(text: str) -> Callable[[str], None]:
         handle = display({"text/plain": text}, raw=True, display_id=True)
