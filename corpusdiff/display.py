@@ -1,8 +1,9 @@
-"""Showing a run: a bar on a terminal, plain lines elsewhere, JSON lines for programs."""
+"""Showing a run: a bar on a terminal, a line that changes in a notebook, plain lines elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from corpusdiff.notebook import cell_line
 from corpusdiff.progress import Snapshot, Tally, format_hours, format_time
 from corpusdiff.shards import Progress, ShardReport
 
@@ -143,24 +145,69 @@ class BarDisplay:
         """See `Display.event`."""
 
 
+class NotebookDisplay(LineDisplay):
+    """A line that changes in its place, in a cell of a notebook; notices stay below it.
+
+    Parameters
+    ----------
+    stream : where notices go
+    show : puts a text into the cell and returns what changes it
+    """
+
+    def __init__(self, stream: TextIO, show: Callable[[str], Callable[[str], None]]) -> None:
+        super().__init__(stream, every_s=0.5)
+        self._show = show
+        self._change: Callable[[str], None] | None = None
+
+    def update(self, snapshot: Snapshot) -> None:
+        """See `Display.update`."""
+        line = progress_line(snapshot)
+        if self._change is None:
+            self._change = self._show(line)
+        else:
+            self._change(line)
+
+
+class QuietDisplay:
+    """Nothing: errors are said by whoever meets them."""
+
+    every_s = 3600.0
+
+    def update(self, snapshot: Snapshot) -> None:
+        """See `Display.update`."""
+
+    def note(self, text: str) -> None:
+        """See `Display.note`."""
+
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
+        """See `Display.event`."""
+
+
 @contextmanager
-def open_display(*, as_json: bool, stream: TextIO | None = None, out: TextIO | None = None) -> Iterator[Display]:
+def open_display(
+    *, as_json: bool, quiet: bool = False, stream: TextIO | None = None, out: TextIO | None = None
+) -> Iterator[Display]:
     """The display that suits where the output goes.
 
     Parameters
     ----------
     as_json : JSON lines on `out`, and nothing for people
+    quiet : nothing for people
     stream : where people read; None for stderr
     out : where programs read; None for stdout
     """
     stream = stream or sys.stderr
     if as_json:
         yield JsonDisplay(out or sys.stdout)
-    elif stream.isatty():
+    elif quiet:
+        yield QuietDisplay()
+    elif stream.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from rich.console import Console
 
         with BarDisplay(Console(file=stream)) as display:
             yield display
+    elif (show := cell_line()) is not None:
+        yield NotebookDisplay(stream, show)
     else:
         yield LineDisplay(stream)
 

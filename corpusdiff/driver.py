@@ -33,7 +33,7 @@ from corpusdiff.prepare import (
     failed_tracks,
     new_or_changed,
 )
-from corpusdiff.progress import Totals, format_hours
+from corpusdiff.progress import Totals, format_hours, next_steps
 from corpusdiff.request import RunRequest
 from corpusdiff.runlog import others_running
 from corpusdiff.runner import Notify, Runner, StopFlag, stop_when_most_fail
@@ -93,7 +93,7 @@ def execute(request: RunRequest) -> int:
     objects = open_objects(request.out, may_overwrite=request.store_overwrites)
     if request.mode == "fresh" and objects.size(plan_key(0)) is not None:
         erase(objects)
-    with open_display(as_json=request.as_json) as display:
+    with open_display(as_json=request.as_json, quiet=request.quiet) as display:
         try:
             return _Run(request, job, manifest, objects, display).to_end()
         except UsageError:
@@ -127,7 +127,8 @@ class _Run:
         self.display.note(
             f"{final.n_ok} ok, {final.n_failed} failed, {final.n_filtered} filtered in {self.request.out}"
         )
-        self.display.note(f"what it is like: corpusdiff report {self.request.out}")
+        for hint in next_steps(self.request.out, final.n_ok, final.n_failed):
+            self.display.note(hint)
         self.display.event("end", {"ok": final.n_ok, "failed": final.n_failed, "filtered": final.n_filtered})
         if self.differing and self.request.strict:
             raise CorpusdiffError(f"{self.differing} shards differed between workers, and --strict was given")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -197,6 +198,23 @@ def summary_lines(tally: Tally, elapsed_s: float) -> list[str]:
         if n > len(shown):
             lines.append(f"    ... and {n - len(shown)} more")
     return lines
+
+
+def next_steps(out: str, n_ok: int, n_failed: int) -> list[str]:
+    r"""Commands that come after a run.
+
+    >>> print(*next_steps("my corpus", 5, 1), sep="\n")
+    what failed:       corpusdiff table 'my corpus' --where 'status == "failed"' --columns id,reason,error
+    look and listen:   corpusdiff report 'my corpus'
+    to other formats:  corpusdiff export 'my corpus' DEST --to FORMAT   (corpusdiff export --help lists them)
+    """
+    name = shlex.quote(out)
+    failed = f"what failed:       corpusdiff table {name} --where 'status == \"failed\"' --columns id,reason,error"
+    further = [
+        f"look and listen:   corpusdiff report {name}",
+        f"to other formats:  corpusdiff export {name} DEST --to FORMAT   (corpusdiff export --help lists them)",
+    ]
+    return [failed] * bool(n_failed) + further * bool(n_ok)
 
 
 def format_time(seconds: float) -> str:

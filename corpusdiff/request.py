@@ -35,6 +35,7 @@ class RunRequest:
     memory_limit : GiB that one track may take
     profile : say at the end what the CPU went to
     as_json : events as JSON lines on standard output
+    quiet : say nothing but errors
     metrics : ``PORT`` or ``HOST:PORT`` where Prometheus finds this run's numbers; None for nowhere
     store_overwrites : take an OUT that cannot refuse to overwrite
     reading : how to read the source, see `corpusdiff.manifests.Reading`
@@ -58,6 +59,7 @@ class RunRequest:
     memory_limit: float = 4.0
     profile: bool = False
     as_json: bool = False
+    quiet: bool = False
     metrics: str | None = None
     store_overwrites: bool = False
     reading: Reading = USUAL

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import PackageNotFoundError
 
 from corpusdiff import doctor
+from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.doctor import examine
 
 
@@ -21,6 +22,8 @@ def test_what_is_here():
     found = by_name()
     assert found["decoders"].state == found["encoders"].state == "ok"
     assert "numpy" in found["versions"].found
+    assert found["a track"].state == "ok"
+    assert "8000 samples" in found["a track"].found
     assert all(finding.remedy for finding in found.values() if finding.state != "ok")
 
 
@@ -31,11 +34,12 @@ def test_what_is_not_here(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(doctor, "version", absent)
-    monkeypatch.setattr(doctor.resource, "getrlimit", lambda what: (256, 1024))
+    monkeypatch.setattr(doctor.resource, "getrlimit", lambda what: (2, 1024))
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1}))
     found = by_name()
     assert (found["obstore"].state, found["obstore"].remedy) == ("absent", "pip install 'corpusdiff[remote]'")
     assert (found["open files"].state, found["open files"].remedy) == ("trouble", "ulimit -n 4096")
+    assert found["processes"].state == "trouble"
     assert found["temporary files"].state == "trouble"
 
 
@@ -45,6 +49,17 @@ def test_where_to_write(tmp_path):
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     assert by_name(str(tmp_path / "file"))["OUT"].state == "trouble"
+
+
+def test_workers():
+    """Those of a cluster are asked for, and answer; one that is not there is trouble, with what was tried."""
+    found = {finding.what: finding for finding in examine(None, "local", ClusterOptions(workers=1))}
+    assert found["cluster"].state == "ok"
+    assert "1 workers on this machine" in found["cluster"].found
+    gone = {finding.what: finding for finding in examine(None, "tcp://127.0.0.1:1")}
+    assert gone["cluster"].state == "trouble"
+    assert "tcp://127.0.0.1:1" in gone["cluster"].found
+    assert "cluster" not in by_name()
 
 
 def test_the_command(tmp_path):

@@ -1,6 +1,6 @@
 """The command line. Each command reads its options, calls one function and prints what it says."""
 
-from corpusdiff.cli import cluster, corpus, export, jobs, live, synth, tune
+from corpusdiff.cli import cluster, corpus, export, jobs, live, manual, synth, tune
 from corpusdiff.cli.group import main
 
-__all__ = ["cluster", "corpus", "export", "jobs", "live", "main", "synth", "tune"]
+__all__ = ["cluster", "corpus", "export", "jobs", "live", "main", "manual", "synth", "tune"]

@@ -6,16 +6,22 @@ import json
 import sys
 
 import click
+from click.core import ParameterSource
 
 from corpusdiff.cli.group import main
-from corpusdiff.cli.options import as_json
+from corpusdiff.cli.options import ANYWHERE, as_json, cluster_options
+from corpusdiff.cluster.options import ClusterOptions
 
 
 @main.command()
-@click.argument("out", required=False)
+@click.argument("out", required=False, type=ANYWHERE)
+@cluster_options
 @as_json
-def doctor(out: str | None, *, as_json: bool) -> None:
-    """Look at this machine, and at OUT where it is given: what is there, what is missing, how to get it.
+@click.pass_context
+def doctor(
+    context: click.Context, out: str | None, cluster: str, cluster_options: ClusterOptions, *, as_json: bool
+) -> None:
+    """Look at this machine, and at OUT and --cluster where given: what is there, what is missing, how to get it.
 
     Exits 1 where something is in trouble. What is only absent is needed for some things alone.
 
@@ -23,10 +29,12 @@ def doctor(out: str | None, *, as_json: bool) -> None:
     Examples:
       corpusdiff doctor
       corpusdiff doctor s3://bucket/corpus
+      corpusdiff doctor corpus/ --cluster slurm --partition cpu --workers 1
     """
     from corpusdiff.doctor import examine
 
-    found = list(examine(out))
+    given = context.get_parameter_source("cluster") is not ParameterSource.DEFAULT
+    found = list(examine(out, cluster if given else None, cluster_options))
     for finding in found:
         if as_json:
             click.echo(json.dumps(finding.to_dict()))

@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from corpusdiff.cli.group import main
-from corpusdiff.cli.options import as_json, cluster_options, job_options, reading_options
+from corpusdiff.cli.options import ANYWHERE, as_json, cluster_options, job_options, quiet, reading_options
+from corpusdiff.cli.options import where as where_option
 from corpusdiff.manifests import Reading
 from corpusdiff.shards import STALL_S
 
 
 @main.command()
-@click.argument("source")
-@click.argument("out")
+@click.argument("source", type=ANYWHERE)
+@click.argument("out", type=ANYWHERE)
 @job_options
 @cluster_options
 @click.option("--fresh", "mode", flag_value="fresh", help="Delete what is in OUT and start again.")
@@ -39,6 +40,7 @@ from corpusdiff.shards import STALL_S
     "--store-overwrites", is_flag=True, help="Take an OUT that cannot refuse to overwrite; one run at a time."
 )
 @reading_options
+@quiet
 @as_json
 def run(source: str, out: str, **options: Any) -> None:
     """Process SOURCE (folder, glob, file or manifest) into the corpus OUT.
@@ -53,14 +55,18 @@ def run(source: str, out: str, **options: Any) -> None:
       corpusdiff run train.jsonl corpus/ --job codec --set output.opus.bitrate_kbps=16
       corpusdiff run s3://bucket/recordings s3://bucket/corpus --cluster slurm --workers 64 --partition cpu
     """
-    from corpusdiff.driver import execute
+    from corpusdiff.driver import TOO_MANY_FAILED, execute
+    from corpusdiff.progress import next_steps
     from corpusdiff.request import RunRequest
 
-    sys.exit(execute(RunRequest(source=source, out=out, **options)))
+    code = execute(RunRequest(source=source, out=out, **options))
+    if code == TOO_MANY_FAILED and options["quiet"]:
+        click.echo(f"corpusdiff: some tracks failed: {next_steps(out, 0, 1)[0]}", err=True)
+    sys.exit(code)
 
 
 @main.command()
-@click.argument("source")
+@click.argument("source", type=ANYWHERE)
 @job_options
 @click.option("--explain", "n_sample", type=click.IntRange(1), is_flag=False, flag_value=200, metavar="[N]",
               help="Measure a sample of N tracks [200], and say how many each rule of the job would take.")  # fmt: skip
@@ -92,7 +98,7 @@ def plan(
 
 
 @main.command()
-@click.argument("out")
+@click.argument("out", type=ANYWHERE)
 @as_json
 def status(out: str, as_json: bool) -> None:
     """Say how far the corpus OUT has come, from any machine.
@@ -112,7 +118,7 @@ def status(out: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("out")
+@click.argument("out", type=ANYWHERE)
 @click.option("--gc", is_flag=True, help="Delete objects that no record names.")
 @as_json
 def verify(out: str, gc: bool, as_json: bool) -> None:
@@ -140,14 +146,12 @@ def verify(out: str, gc: bool, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("out")
+@click.argument("out", type=ANYWHERE)
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table",
               show_default=True, help="How to write it.")  # fmt: skip
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write  [default: standard output].")
 @click.option("--columns", help="Columns to write, separated by commas  [default: all; a selection for a table].")
-@click.option(
-    "--where", metavar="EXPR", help="Only rows for which this holds, e.g. 'snr_db < 10 and status == \"ok\"'."
-)
+@where_option
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="The first N rows only.")
 def table(out: str, form: str, output: str | None, columns: str | None, where: str | None, limit: int | None) -> None:
     """Write the table of tracks of the corpus OUT: one row per track with its outcome and metrics.
@@ -164,7 +168,7 @@ def table(out: str, form: str, output: str | None, columns: str | None, where: s
 
 
 @main.command()
-@click.argument("out")
+@click.argument("out", type=ANYWHERE)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write  [default: report.html in OUT].")
 @click.option("--tracks", "n_samples", type=click.IntRange(0), default=12, show_default=True, metavar="N",
               help="Tracks to look at and listen to.")  # fmt: skip
@@ -183,7 +187,7 @@ def report(out: str, output: str | None, n_samples: int) -> None:
 
 
 @main.command()
-@click.argument("source")
+@click.argument("source", type=ANYWHERE)
 @click.argument("manifest", type=click.Path(dir_okay=False))
 @reading_options
 def scan(source: str, manifest: str, reading: Reading) -> None:

@@ -8,20 +8,21 @@ from typing import Any
 import click
 
 from corpusdiff.cli.group import main
-from corpusdiff.cli.options import as_json, cluster_options
+from corpusdiff.cli.options import ANYWHERE, as_json, cluster_options, quiet, where
 
 
 @main.command()
-@click.argument("out")
-@click.argument("dest")
+@click.argument("out", type=ANYWHERE)
+@click.argument("dest", type=ANYWHERE)
 @click.option("--to", required=True, metavar="FORMAT",
               help="files, flac, wav, opus, mp3, ogg; video; nemo, nemo-tarred, lhotse, shar, webdataset, kaldi, "
               "audiofolder, parquet.")  # fmt: skip
-@click.option("--where", metavar="EXPR", help="Only rows for which this holds, e.g. 'duration_s > 1 and snr_db > 5'.")
+@where
 @click.option("--output", metavar="NAME", help="Which of the job's outputs  [default: the first].")
 @click.option("--per-part", type=click.IntRange(1), default=1000, show_default=True, metavar="N",
               help="Tracks of one tar or one Parquet file.")  # fmt: skip
 @cluster_options
+@quiet
 @as_json
 def export(out: str, dest: str, **options: Any) -> None:
     """Write the tracks of the corpus OUT to DEST as others read them.
@@ -51,5 +52,5 @@ def export(out: str, dest: str, **options: Any) -> None:
     if options["as_json"]:
         click.echo(json.dumps({"event": "end", **found}))
         return
-    for name, value in found.items():
+    for name, value in {} if options["quiet"] else found.items():
         click.echo(f"{name:>12}  {value}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from corpusdiff.cli.group import main
+from corpusdiff.cli.options import complete_jobs
 
 
 @main.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_jobs)
 @click.option("--response", is_flag=False, flag_value="-", metavar="[FILE]",
               help="Measure the frequency response of its chains: a table, or FILE (.html, .csv, .json).")  # fmt: skip
 def jobs(name: str | None, response: str | None) -> None:

@@ -7,11 +7,24 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from corpusdiff.cluster.options import ClusterOptions
 from corpusdiff.manifests import FORMATS, Reading
 
+#: A folder, file, glob or URL that the shell completes as it does files; what it is, is looked at later.
+ANYWHERE = click.Path(readable=False)
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of ready jobs for the shell, and files where none begins so."""
+    del ctx, param
+    from corpusdiff.jobfile import ready_jobs
+
+    found = [CompletionItem(name) for name in ready_jobs() if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
 
 
 def job_by_default(default: str) -> Callable[[F], F]:
@@ -19,8 +32,9 @@ def job_by_default(default: str) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         job = click.option(
-            "--job", default=default, show_default=True, metavar="NAME|FILE", help="Ready job or job file."
-        )
+            "--job", default=default, show_default=True, metavar="NAME|FILE", shell_complete=complete_jobs,
+            help="Ready job (`corpusdiff jobs` lists them) or job file.",
+        )  # fmt: skip
         sets = click.option(
             "--set",
             "sets",
@@ -36,6 +50,15 @@ def job_by_default(default: str) -> Callable[[F], F]:
 job_options = job_by_default("asr")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+quiet = click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
+
+#: Rows of a corpus by the language that rules of a job are written in too.
+where = click.option(
+    "--where",
+    metavar="EXPR",
+    help="Only rows for which this holds, e.g. 'snr_db < 10 and status == \"ok\"': `corpusdiff expressions` says more.",
+)
 
 
 def cluster_options(command: F) -> F:

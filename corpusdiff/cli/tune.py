@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from corpusdiff.cli.group import main
-from corpusdiff.cli.options import as_json, cluster_options, job_options, reading_options
+from corpusdiff.cli.options import ANYWHERE, as_json, cluster_options, job_options, reading_options
 from corpusdiff.manifests import Reading
 
 
@@ -17,7 +17,7 @@ def _say(line: str) -> None:
 
 
 @main.command()
-@click.argument("source")
+@click.argument("source", type=ANYWHERE)
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option("--workers", type=click.IntRange(1), help="Processes that decode  [default: the cores of this machine].")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take the first N tracks only.")
@@ -50,7 +50,7 @@ def profile(source: str, out: str, workers: int | None, limit: int | None, readi
 
 
 @main.command()
-@click.argument("source")
+@click.argument("source", type=ANYWHERE)
 @job_options
 @click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), help="Job file to write.")
 @click.option("--objective", required=True, metavar="OBJ",

@@ -51,6 +51,7 @@ class ExportRequest:
     per_part : tracks of one tar or one Parquet file, and at most so many of one task
     cluster, cluster_options : where to run, and on what workers
     as_json : events as JSON lines on standard output
+    quiet : say nothing but errors
 
     Raises UsageError for another kind.
     """
@@ -64,6 +65,7 @@ class ExportRequest:
     cluster: str = "local"
     cluster_options: ClusterOptions = NO_OPTIONS
     as_json: bool = False
+    quiet: bool = False
 
     def __post_init__(self) -> None:
         if self.to not in KINDS:
@@ -146,7 +148,7 @@ _ASKED = ("to", "where", "output", "per_part")
 
 def _run(request: ExportRequest, tasks: Iterator[ExportTask], source: str, n_tracks: int, n_parts: int) -> Tally:
     stop = StopFlag()
-    with open_display(as_json=request.as_json) as display:
+    with open_display(as_json=request.as_json, quiet=request.quiet) as display:
         tally = Tally(Totals(tracks=n_tracks, shards=n_parts), time.monotonic())
         monitor = Monitor(tally, [display])
         options = replace(

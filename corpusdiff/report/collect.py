@@ -1,20 +1,26 @@
-"""What a corpus' table says of it, as numbers few enough for a page. Columns are read one after the other."""
+"""What a corpus' table says of it, as numbers few enough for a page.
+
+One column after the other is read: four bytes a track at most of numbers and of texts a chunk of 65 536 at a time, so
+that the table of ten million tracks takes some tens of megabytes.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from corpusdiff.store.columns import CHUNK_ROWS
 from corpusdiff.store.read import Corpus
 
 #: Metrics whose distribution is shown, before and after, with units.
 METRICS = (
     ("duration_s", "Length", "s"),
     ("loudness_lufs", "Loudness", "LUFS"),
+    ("loudness_range_lu", "Loudness range", "LU"),
     ("true_peak_dbtp", "True peak", "dBTP"),
     ("snr_db", "Estimated signal-to-noise ratio", "dB"),
     ("bandwidth_hz", "Bandwidth", "Hz"),
@@ -24,6 +30,12 @@ METRICS = (
 
 #: Metrics of the change, which have no before.
 CHANGES = (("lsd_db", "Log-spectral distance, output to input", "dB"), ("gain_db", "Gain of the loudness", "dB"))
+
+#: What a rule's tracks were, as medians, each before and after.
+_OF_RULES = ("snr_db", "out_snr_db", "loudness_lufs", "out_loudness_lufs", "lsd_db")
+
+#: True peaks this low are silence, which has none.
+_SILENCE_DB = -199.0
 
 _BINS = 60
 _EXAMPLES = 5
@@ -57,7 +69,8 @@ class RuleUse:
     ----------
     rule : its name; "" for no rule
     tracks, hours : that it took
-    snr_db, out_snr_db, lsd_db : medians over its tracks
+    snr_db, out_snr_db, loudness_lufs, out_loudness_lufs, lsd_db : medians over its tracks, NaN where none has any
+    guard : tracks by what the guard made of the chain: ``halved-1`` to ``halved-4``, ``source``
     """
 
     rule: str
@@ -65,13 +78,17 @@ class RuleUse:
     hours: float
     snr_db: float
     out_snr_db: float
+    loudness_lufs: float
+    out_loudness_lufs: float
     lsd_db: float
+    guard: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One reason for which tracks failed, and a few of them as (id, error)."""
+    """One reason for which tracks failed or were left out (`status`), and a few of them as (id, error)."""
 
+    status: str
     reason: str
     tracks: int
     examples: Sequence[tuple[str, str]]
@@ -85,7 +102,7 @@ class Collected:
     ----------
     counts : rows by status
     hours, out_hours : of the tracks that are ok, before and after
-    failures : the most frequent first
+    failures : those that failed, then those that were left out, the most frequent first
     histograms : see `METRICS` and `CHANGES`
     rules : the most used first
     """
@@ -98,91 +115,120 @@ class Collected:
     rules: Sequence[RuleUse]
 
 
+@dataclass(frozen=True)
+class _Words:
+    """A column of texts: (n,) which word each row has, and the words."""
+
+    codes: NDArray[np.int32]
+    words: Sequence[str]
+
+    def are(self, word: str) -> NDArray[np.bool_]:
+        """Rows that have this word."""
+        return self.codes == (self.words.index(word) if word in self.words else -1)
+
+    def counts(self, rows: NDArray[np.bool_]) -> list[tuple[str, int]]:
+        """Words of these rows and how many have each, the most frequent first."""
+        found = np.bincount(self.codes[rows], minlength=len(self.words))
+        return [(self.words[code], int(found[code])) for code in np.argsort(-found, kind="stable") if found[code]]
+
+
 def collect(corpus: Corpus) -> Collected:
     """Read the table, a column at a time. Raises StoreError for damaged columns."""
-    status = corpus.column("status")
-    ok = status == "ok"
-    seconds, out_seconds = corpus.column("duration_s"), corpus.column("out_duration_s")
+    status = _words(corpus, "status")
+    ok = status.are("ok")
+    seconds = corpus.column("duration_s")
     return Collected(
-        counts=dict(Counter(status.tolist())),
-        hours=float(np.nansum(seconds[ok], dtype=np.float64)) / 3600,
-        out_hours=float(np.nansum(out_seconds[ok], dtype=np.float64)) / 3600,
-        failures=_failures(corpus, np.flatnonzero(status == "failed")),
+        counts=dict(status.counts(np.ones(len(corpus), bool))),
+        hours=_hours(seconds[ok]),
+        out_hours=_hours(corpus.column("out_duration_s")[ok]),
+        failures=_failures(corpus, status),
         histograms=[found for found in _histograms(corpus, ok) if found is not None],
         rules=_rules(corpus, ok, seconds),
     )
 
 
-def _failures(corpus: Corpus, failed: NDArray[np.int64]) -> list[Failure]:
-    if not len(failed):
+def _words(corpus: Corpus, name: str) -> _Words:
+    known: dict[str, int] = {}
+    parts = [np.zeros(0, np.int32)]
+    for first in range(0, len(corpus), CHUNK_ROWS):
+        texts = corpus.chunk(name, first // CHUNK_ROWS)[: len(corpus) - first]
+        found = pa.array(texts, pa.string()).dictionary_encode()
+        codes = [known.setdefault(word, len(known)) for word in found.dictionary.to_pylist()]
+        parts.append(np.array(codes, np.int32)[found.indices.to_numpy()])
+    return _Words(np.concatenate(parts), list(known))
+
+
+def _hours(seconds: NDArray[np.float32]) -> float:
+    return float(np.nansum(seconds, dtype=np.float64)) / 3600
+
+
+def _failures(corpus: Corpus, status: _Words) -> list[Failure]:
+    if not any(status.are(name).any() for name in ("failed", "filtered")):
         return []
-    reasons = corpus.column("reason")[failed]
+    reasons = _words(corpus, "reason")
     found = []
-    for reason, n in Counter(reasons.tolist()).most_common():
-        rows = failed[np.flatnonzero(reasons == reason)[:_EXAMPLES]]
-        examples = [(str(corpus.value("id", int(row))), str(corpus.value("error", int(row)))) for row in rows]
-        found.append(Failure(reason, n, examples))
+    for name in ("failed", "filtered"):
+        rows = status.are(name)
+        for reason, n in reasons.counts(rows):
+            shown = np.flatnonzero(rows & reasons.are(reason))[:_EXAMPLES]
+            examples = [(str(corpus.value("id", int(row))), str(corpus.value("error", int(row)))) for row in shown]
+            found.append(Failure(name, reason, n, examples))
     return found
 
 
 def _histograms(corpus: Corpus, ok: NDArray[np.bool_]) -> list[Histogram | None]:
-    found = [_histogram(title, unit, corpus.column(name)[ok], corpus.column(f"out_{name}")[ok])
+    found = [_histogram(title, unit, _metric(corpus, name, ok), _metric(corpus, f"out_{name}", ok))
              for name, title, unit in METRICS]  # fmt: skip
-    return found + [_histogram(title, unit, None, corpus.column(name)[ok]) for name, title, unit in CHANGES]
+    return found + [_histogram(title, unit, None, _metric(corpus, name, ok)) for name, title, unit in CHANGES]
+
+
+def _metric(corpus: Corpus, name: str, ok: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Its values, of the tracks that have one."""
+    values = corpus.column(name)[ok]
+    there = np.isfinite(values)
+    if name.endswith("true_peak_dbtp"):
+        there &= values > _SILENCE_DB
+    return values[there]
 
 
 def _histogram(
     title: str, unit: str, before: NDArray[np.float32] | None, after: NDArray[np.float32]
 ) -> Histogram | None:
-    parts = [values[np.isfinite(values)].astype(np.float64) for values in (before, after) if values is not None]
+    parts = [after] if before is None else [before, after]
     everything = np.concatenate(parts)
     if not len(everything):
         return None
-    low, high = np.percentile(everything, [0.5, 99.5])
+    low, high = (float(edge) for edge in np.percentile(everything, [0.5, 99.5]))
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, _BINS + 1)
-    counts = [np.histogram(np.clip(values, low, high), edges)[0] for values in parts]
-    medians = [float(np.median(values)) if len(values) else float("nan") for values in parts]
+    counts = [np.histogram(np.clip(values, low, high), _BINS, (low, high))[0] for values in parts]
+    medians = [_median(values) for values in parts]
     if before is None:
         return Histogram(title, unit, edges, None, counts[0], (None, medians[0]))
     return Histogram(title, unit, edges, counts[0], counts[1], (medians[0], medians[1]))
 
 
 def _rules(corpus: Corpus, ok: NDArray[np.bool_], seconds: NDArray[np.float32]) -> list[RuleUse]:
-    rules = corpus.column("rule")
-    numbers = {name: corpus.column(name) for name in ("snr_db", "out_snr_db", "lsd_db")}
-    found = []
-    for rule, n in Counter(rules[ok].tolist()).most_common():
-        rows = ok & (rules == rule)
-        medians = {name: _median(values[rows]) for name, values in numbers.items()}
-        found.append(RuleUse(rule, n, float(np.nansum(seconds[rows], dtype=np.float64)) / 3600, **medians))
-    return found
+    rules, guard = _words(corpus, "rule"), _words(corpus, "guard")
+    rows_of = {rule: ok & rules.are(rule) for rule, _ in rules.counts(ok)}
+    medians: dict[str, dict[str, float]] = {rule: {} for rule in rows_of}
+    for name in _OF_RULES:
+        values = corpus.column(name)
+        for rule, rows in rows_of.items():
+            medians[rule][name] = _median(values[rows])
+    return [
+        RuleUse(
+            rule=rule,
+            tracks=int(rows.sum()),
+            hours=_hours(seconds[rows]),
+            guard={word: n for word, n in guard.counts(rows) if word},
+            **medians[rule],
+        )
+        for rule, rows in rows_of.items()
+    ]
 
 
 def _median(values: NDArray[np.float32]) -> float:
     there = values[np.isfinite(values)]
     return float(np.median(there)) if len(there) else float("nan")
-
-
-def choose(corpus: Corpus, n: int, seed: int = 0) -> list[tuple[str, int]]:
-    """Rows to listen to, each with why: what gained most and least, what changed most, and some by chance."""
-    ok = np.flatnonzero(corpus.column("status") == "ok")
-    if not len(ok):
-        return []
-    gained = (corpus.column("out_snr_db") - corpus.column("snr_db"))[ok]
-    changed = corpus.column("lsd_db")[ok]
-    by_gain, by_change = np.argsort(np.where(np.isnan(gained), 0, gained)), np.argsort(np.nan_to_num(changed))
-    chance = np.random.default_rng(seed).permutation(len(ok))
-    ranked = {
-        "gained most": by_gain[::-1],
-        "gained least": by_gain,
-        "changed most": by_change[::-1],
-        "by chance": chance,
-    }
-    found: dict[int, str] = {}
-    for place in range(len(ok)):
-        for why, order in ranked.items():
-            if len(found) < n:
-                found.setdefault(int(ok[order[place]]), why)
-    return sorted(((why, row) for row, why in found.items()), key=lambda pair: list(ranked).index(pair[0]))

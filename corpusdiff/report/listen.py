@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal.windows import hann
 
+from corpusdiff.dsp.resample import Resampler, downmix
 from corpusdiff.encode.lossy import stream_encoder
-from corpusdiff.errors import StoreError, TrackError
+from corpusdiff.errors import CorpusdiffError, StoreError, TrackError
 from corpusdiff.isolate import Child
 from corpusdiff.job import Job
-from corpusdiff.manifests.base import Track
+from corpusdiff.manifests.base import Track, absolute_path
 from corpusdiff.onetrack import OUTPUT, through
 from corpusdiff.plan import Plan
 from corpusdiff.shards import RunOptions
@@ -26,6 +27,10 @@ from corpusdiff.store.read import Corpus
 
 #: Longest stretch of a track on the page, in seconds.
 STRETCH_S = 10.0
+
+#: Highest rate and most channels that are played; more is brought to these. Browsers play no more, and few can hear it.
+_MAX_SR_HZ = 48_000
+_MAX_CHANNELS = 2
 
 _N_FFT = 512
 _COLUMNS = 240
@@ -56,7 +61,7 @@ class Sample:
     ----------
     why : it was chosen
     item : its row
-    sr : rate in Hz
+    sr : rate in Hz of the spectrograms, at most 48 000
     seconds : of the stretch
     after, before : the signals; None where the source could not be read, for the reason in `problem`
     problem : why there is no `before`
@@ -72,39 +77,62 @@ class Sample:
 
 
 def listen(corpus: Corpus, chosen: Sequence[tuple[str, int]]) -> Iterator[Sample]:
-    """The chosen rows before and after; the sources are decoded by a child process, as in a run."""
+    """The chosen rows before and after; the sources are fetched and decoded as in a run."""
     objects = open_objects(corpus.location, write=False)
-    plans = read_plans(objects)
-    child = Child(RunOptions())
-    try:
+    with closing(_Sources(objects, read_plans(objects))) as sources:
         for why, row in chosen:
             item = corpus.item(row)
             after = item.read(0, round(STRETCH_S * item.sr))
             if not after.shape[1]:
                 continue
-            before, problem = _before(child, objects, plans, item)
+            before, problem = sources.stretch(item)
+            sr = min(item.sr, _MAX_SR_HZ)
+            after = _playable(after, item.sr)
+            before = None if before is None else _playable(before, item.sr)
             top = max(_top(after), _top(before) if before is not None else 0.0)
             yield Sample(
-                why, item, item.sr, after.shape[1] / item.sr, _heard(after, item.sr, top),
-                None if before is None else _heard(before, item.sr, top), problem,
+                why, item, sr, after.shape[1] / sr, _heard(after, sr, top),
+                None if before is None else _heard(before, sr, top), problem,
             )  # fmt: skip
-    finally:
-        child.close()
 
 
-def _before(child: Child, objects: Objects, plans: Sequence[Plan], item: Item) -> tuple[Audio | None, str]:
-    """The same stretch of the source at the output's rate and channels, or why there is none."""
-    try:
-        plan, track = _track_of(objects, plans, item)
-        if "://" in track.path or "://" in plan.root:
-            return None, "the source is not on a disk here"
-        start = float(item["start_s"])
-        stretch = replace(track, offset_s=start, duration_s=min(STRETCH_S, item.n_samples / item.sr))
-        job = Job("before", source=SourceSpec(sr=item.sr, channels=item.n_channels), outputs=(OUTPUT,))
-        _, audio = through(child, job.to_dict(), plan.root, stretch, None)
-    except (TrackError, StoreError, OSError) as error:
-        return None, str(error)
-    return audio, ""
+class _Sources:
+    """Reads the sources of rows, through a child process of its own.
+
+    Parameters
+    ----------
+    objects : of the corpus
+    plans : of all its generations
+    """
+
+    def __init__(self, objects: Objects, plans: Sequence[Plan]) -> None:
+        self._objects = objects
+        self._plans = plans
+        self._child = Child(RunOptions())
+        self._unreachable: dict[str, str] = {}  # what is wrong with a host that was asked in vain: not asked again
+
+    def close(self) -> None:
+        """End the child."""
+        self._child.close()
+
+    def stretch(self, item: Item) -> tuple[Audio | None, str]:
+        """What became the first `STRETCH_S` of a row, at the output's rate and channels; or why there is none."""
+        host = ""
+        try:
+            plan, track = _track_of(self._objects, self._plans, item)
+            host = absolute_path(track.path, plan.root).partition("://")[2].partition("/")[0]
+            if host in self._unreachable:
+                return None, self._unreachable[host]
+            start = float(item["start_s"])
+            wanted = replace(track, offset_s=start, duration_s=min(STRETCH_S, item.n_samples / item.sr))
+            job = Job("before", source=SourceSpec(sr=item.sr, channels=item.n_channels), outputs=(OUTPUT,))
+            _, audio = through(self._child, job.to_dict(), plan.root, wanted, None)
+        except (CorpusdiffError, OSError) as error:
+            problem = f"The source cannot be read any more: {error}"
+            if host and not isinstance(error, TrackError):
+                self._unreachable[host] = problem
+            return None, problem
+        return audio, ""
 
 
 def _track_of(objects: Objects, plans: Sequence[Plan], item: Item) -> tuple[Plan, Track]:
@@ -120,6 +148,13 @@ def _track_of(objects: Objects, plans: Sequence[Plan], item: Item) -> tuple[Plan
     raise StoreError(f"{wanted}: not in the manifest of its shard")
 
 
+def _playable(audio: Audio, sr: int) -> Audio:
+    if len(audio) > _MAX_CHANNELS:
+        audio = downmix(audio, _MAX_CHANNELS)
+    resampler = Resampler(sr, min(sr, _MAX_SR_HZ), len(audio))
+    return np.concatenate([resampler.process(audio), resampler.flush()], axis=1)
+
+
 def _heard(audio: Audio, sr: int, top: float) -> Heard:
     encoder = stream_encoder("vorbis", sr, len(audio), _RATE_KBPS * len(audio))
     encoder.write(audio)
@@ -131,7 +166,7 @@ def _frames(mono: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n_frames, n_bins) power of at most so many frames as the page has columns."""
     padded = np.pad(mono, (0, max(0, _N_FFT - len(mono))))
     starts = np.linspace(0, len(padded) - _N_FFT, min(_COLUMNS, 1 + (len(padded) - _N_FFT) // 64)).astype(int)
-    frames = padded[starts[:, None] + np.arange(_N_FFT)] * hann(_N_FFT)
+    frames = padded[starts[:, None] + np.arange(_N_FFT)] * np.hanning(_N_FFT)
     return np.abs(np.fft.rfft(frames)) ** 2
 
 

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from corpusdiff import __version__
+from corpusdiff.progress import format_hours
 from corpusdiff.report.collect import Collected, Histogram, RuleUse
+from corpusdiff.report.figures import bars, embed, pictures
 from corpusdiff.report.listen import Heard, Sample
+from corpusdiff.report.style import SCRIPT, STYLE
 
-_BEFORE, _AFTER = "#9aa5b1", "#c2410c"
-
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1f2933; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #cbd2d9; }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(28rem, 1fr)); gap: 1rem; }
-.track { border: 1px solid #cbd2d9; border-radius: .4rem; padding: .8rem 1rem; margin: 1rem 0; }
-.track h3 { margin: 0; overflow-wrap: anywhere; } .why { color: #52606d; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; } audio { width: 100%; }
-pre { background: #f5f7fa; padding: 1rem; overflow-x: auto; } code { overflow-wrap: anywhere; }
-"""
+_KEYS = '<span class="key before">before</span><span class="key after">after</span>'
 
 
 @dataclass(frozen=True)
@@ -50,18 +38,18 @@ class About:
 
 def render(about: About, found: Collected, samples: Sequence[Sample]) -> str:
     """The whole page."""
-    from bokeh.embed import components
     from bokeh.resources import Resources
 
-    histograms = {f"h{i}": _bars(histogram) for i, histogram in enumerate(found.histograms)}
-    pictures = {f"s{i}": _pictures(sample) for i, sample in enumerate(samples)}
-    script, places = components(histograms | pictures) if histograms or pictures else ("", {})
+    plots = {f"h{i}": bars(histogram) for i, histogram in enumerate(found.histograms) if not _is_one_value(histogram)}
+    for i, sample in enumerate(samples):
+        plots |= {f"s{i}{name}": plot for name, plot in pictures(sample).items()}
+    script, places = embed(plots) if plots else ("", {})
     body = "\n".join(
         [
             *_top(about, found),
-            *_failures(found),
-            *_section("Before and after", [_figures(found, places)] if histograms else []),
-            *_rules(found.rules),
+            *_failures(about, found),
+            *_section("Before and after", _figures(found, places)),
+            *_rules(about, found.rules),
             *_listen(samples, places),
             *_end(about),
         ]
@@ -70,56 +58,98 @@ def render(about: About, found: Collected, samples: Sequence[Sample]) -> str:
     title = escape(f"corpusdiff: {about.out}")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-        f"<style>{_STYLE}</style>\n{resources}\n{script}\n</head><body>\n{body}\n</body></html>\n"
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">\n'
+        f"<style>{STYLE}</style>\n{resources}\n{script}\n<script>{SCRIPT}</script>\n</head><body>\n"
+        f"{body}\n</body></html>\n"
     )
 
 
 def _top(about: About, found: Collected) -> Iterator[str]:
     yield f"<h1>{escape(about.out)}</h1>"
-    counts = [("Tracks", f"{sum(found.counts.values()):,}")]
-    counts += [(status, f"{n:,}") for status, n in sorted(found.counts.items(), key=lambda pair: pair[0] != "ok")]
-    counts += [("Hours in", f"{found.hours:,.2f}"), ("Hours out", f"{found.out_hours:,.2f}")]
-    counts += [("Job", escape(str(about.job.get("name", ""))))]
-    yield _table((), counts)
+    made = f"job {about.job.get('name', '')}; planned {about.made.get('time', 'at an unknown time')}"
+    yield f'<p class="soft">{escape(made)}</p>'
+    tiles = [(f"{sum(found.counts.values()):,}", "tracks", ""), (f"{found.counts.get('ok', 0):,}", "ok", "")]
+    tiles += [(f"{found.counts[status]:,}", words, kind) for status, words, kind in
+              (("failed", "failed", "bad"), ("filtered", "left out", "")) if status in found.counts]  # fmt: skip
+    tiles += [(format_hours(found.hours * 3600), "of audio in", ""), (format_hours(found.out_hours * 3600), "out", "")]
+    yield '<ul class="tiles">'
+    yield from (f'<li><b class="{kind}">{number}</b>{words}</li>' for number, words, kind in tiles)
+    yield "</ul>"
 
 
-def _failures(found: Collected) -> Iterator[str]:
-    rows = [
-        (escape(failure.reason), f"{failure.tracks:,}", "<br>".join(f"<code>{escape(track)}</code>: {escape(error)}"
-                                                                  for track, error in failure.examples))
-        for failure in found.failures
-    ]  # fmt: skip
-    yield from _section("What failed", [_table(("Reason", "Tracks", "For example"), rows)] if rows else [])
+def _failures(about: About, found: Collected) -> Iterator[str]:
+    for status, title in (("failed", "What failed"), ("filtered", "What was left out")):
+        rows = [
+            (escape(failure.reason), f"{failure.tracks:,}",
+             "<br>".join(f"<code>{escape(track)}</code>: {escape(error)}" for track, error in failure.examples))
+            for failure in found.failures if failure.status == status
+        ]  # fmt: skip
+        command = f"corpusdiff table {about.out} --where 'status == \"{status}\"' --columns id,reason,error"
+        hint = f'<p class="soft">All of them: <code>{escape(command)}</code></p>'
+        yield from _section(title, [_table("Reason|#Tracks|>For example", rows), hint] if rows else [])
 
 
-def _figures(found: Collected, places: Mapping[str, str]) -> str:
-    shown = "".join(f"<div>{places[f'h{i}']}</div>" for i in range(len(found.histograms)))
-    return f'<div class="plots">{shown}</div>'
+def _is_one_value(histogram: Histogram) -> bool:
+    """Whether all tracks have one value, before and after: a sentence says more than a plot."""
+    counts = histogram.after if histogram.before is None else histogram.before + histogram.after
+    return int((counts > 0).sum()) == 1 and math.isclose(histogram.edges[-1] - histogram.edges[0], 1.0)
 
 
-def _rules(rules: Sequence[RuleUse]) -> Iterator[str]:
-    rows = [
-        (escape(use.rule) or "none matched", f"{use.tracks:,}", f"{use.hours:,.2f}", _number(use.snr_db),
-         _number(use.out_snr_db), _number(use.lsd_db))
-        for use in rules
-    ]  # fmt: skip
-    head = ("Rule", "Tracks", "Hours", "SNR before, dB", "SNR after, dB", "Change (LSD), dB")
-    yield from _section(
-        "What each rule did", [_table(head, rows), "<p>Medians over the rule's tracks.</p>"] if rows else []
-    )
+def _figures(found: Collected, places: Mapping[str, str]) -> Iterator[str]:
+    shown, alike = [], []
+    for i, histogram in enumerate(found.histograms):
+        before, after = histogram.medians
+        if f"h{i}" not in places:
+            alike.append(f"{histogram.title}: {_number(after)} {histogram.unit}".strip())
+            continue
+        medians = _number(after) if before is None else f"{_number(before)} → {_number(after)}"
+        head = f'<h3>{escape(histogram.title)}</h3><span class="soft">median {medians} {escape(histogram.unit)}</span>'
+        shown.append(f"<div>{head}{places[f'h{i}']}</div>")
+    if shown:
+        yield f'<p class="soft">Tracks by what was measured of them; what lies beyond is in the last bar. {_KEYS}</p>'
+        yield f'<div class="plots">{"".join(shown)}</div>'
+    if alike:
+        yield f"<p>The same for all tracks: {escape('; '.join(alike))}.</p>"
+
+
+def _rules(about: About, rules: Sequence[RuleUse]) -> Iterator[str]:
+    conditions = {rule["name"]: (rule["when"], rule["chain"]) for rule in about.job.get("rule", ())}
+    rows = []
+    for use in rules:
+        when, chain = conditions.get(
+            use.rule, ("" if not conditions else "none of the others", about.job.get("chain", ()))
+        )
+        stages = " → ".join(stage["stage"] for stage in chain) or "nothing"
+        kept = ", ".join(f"{word} {n:,}" for word, n in use.guard.items())
+        rows.append((
+            escape(use.rule or "default"), f"<code>{escape(when)}</code>", escape(stages), f"{use.tracks:,}",
+            format_hours(use.hours * 3600), f"{_number(use.snr_db)} → {_number(use.out_snr_db)}",
+            f"{_number(use.loudness_lufs)} → {_number(use.out_loudness_lufs)}", _number(use.lsd_db), escape(kept),
+        ))  # fmt: skip
+    head = "Rule|When|Chain|#Tracks|#Length|#SNR, dB|#Loudness, LUFS|#Change, dB|Guard"
+    note = "Numbers are medians over the rule's tracks. Change: log-spectral distance of the chain's output and input. "
+    note += "Guard: tracks whose chain went too far, and ran with half its steps (halved) or was left out (source)."
+    yield from _section("What each rule did", [_table(head, rows), f'<p class="soft">{note}</p>'] if rows else [])
 
 
 def _listen(samples: Sequence[Sample], places: Mapping[str, str]) -> Iterator[str]:
-    parts = []
+    note = "Best and worst: whose estimated signal-to-noise ratio rose most, and least; changed most: by log-spectral "
+    note += "distance. Starting one player stops the other, and goes on at the same place. "
+    parts = [f'<p class="soft">{note}{_KEYS}</p>']
     for i, sample in enumerate(samples):
         item = sample.item
-        facts = f"{sample.why}; rule {item['rule'] or 'none'}; change {_number(item['lsd_db'])} dB; SNR "
-        facts += f"{_number(item['snr_db'])} to {_number(item['out_snr_db'])} dB; first {sample.seconds:.1f} s"
-        before = _player(sample.before) if sample.before else f"<p>{escape(sample.problem)}</p>"
-        players = f"<div>before{before}</div><div>after{_player(sample.after)}</div>"
-        head = f'<h3>{escape(item.id)}</h3><p class="why">{escape(facts)}</p>'
-        parts.append(f'<div class="track">{head}<div class="pair">{players}</div>{places[f"s{i}"]}</div>')
-    yield from _section("Listen", parts)
+        facts = f"SNR {_number(item['snr_db'])} → {_number(item['out_snr_db'])} dB; loudness "
+        facts += f"{_number(item['loudness_lufs'])} → {_number(item['out_loudness_lufs'])} LUFS; change "
+        facts += f"{_number(item['lsd_db'])} dB; rule {item['rule'] or 'none'}; the first {sample.seconds:.1f} s"
+        sides = "".join(
+            f'<div><span class="soft">{name}</span>{_player(heard) if heard else f"<p>{escape(sample.problem)}</p>"}'
+            f"{places.get(f's{i}{name}', '')}</div>"
+            for name, heard in (("before", sample.before), ("after", sample.after))
+        )
+        head = f'<h3>{escape(item.id)} <span class="tag">{escape(sample.why)}</span></h3>'
+        head += f'<p class="soft">{escape(facts)}</p>'
+        parts.append(f'<div class="track">{head}<div class="pair">{sides}</div>{places[f"s{i}levels"]}</div>')
+    yield from _section("Look and listen", parts if samples else [])
 
 
 def _end(about: About) -> Iterator[str]:
@@ -127,8 +157,8 @@ def _end(about: About) -> Iterator[str]:
     yield from _section("The job as it was run", [f"<pre>{escape(job)}</pre>"])
     versions = ", ".join(f"{name} {number}" for name, number in about.made.get("versions", {}).items())
     command = " ".join(map(str, about.made.get("command", ())))
-    yield from _section("Made by", [_table((), [
-        ("command", f"<code>{escape(command)}</code>"), ("time", escape(str(about.made.get("time", "")))),
+    yield from _section("Made by", [_table("", [
+        ("command", f"<code>{escape(command)}</code>"), ("planned", escape(str(about.made.get("time", "")))),
         ("versions", escape(versions)), ("this page", f"corpusdiff {escape(__version__)}"),
     ])])  # fmt: skip
 
@@ -138,82 +168,29 @@ def _section(title: str, parts: Iterable[str]) -> list[str]:
     return [f"<h2>{escape(title)}</h2>", *parts] if parts else []
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML."""
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table>{f'<tr>{top}</tr>' if top else ''}{lines}</table>"
+def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
+    """Cells are HTML. Names of columns stand between bars, ``#`` before one of numbers, ``>`` before long text."""
+    names = head.split("|") if head else [""] * len(rows[0])
+    kinds = [{"#": ' class="n"', ">": ' class="text"'}.get(name[:1], "") for name in names]
+    top = "".join(f"<th{kind}>{escape(name.lstrip('#>'))}</th>" for name, kind in zip(names, kinds, strict=True))
+    lines = "".join(
+        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table>{f"<tr>{top}</tr>" if head else ""}{lines}</table></div>'
 
 
 def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.1f}"
+    """Three figures that tell something.
+
+    >>> _number(10680.2), _number(-23.04), _number(0.7214), _number(float("nan"))
+    ('10,680', '-23.0', '0.721', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 2 else f"{value:.3g}"
 
 
 def _player(heard: Heard) -> str:
     data = base64.b64encode(heard.ogg).decode("ascii")
     return f'<audio controls preload="metadata" src="data:audio/ogg;base64,{data}"></audio>'
-
-
-def _bars(histogram: Histogram) -> Any:
-    from bokeh.plotting import figure
-
-    before, after = histogram.medians
-    medians = f"median {after:.4g}" if before is None else f"median {before:.4g} to {after:.4g}"
-    plot = figure(
-        title=f"{histogram.title} ({medians} {histogram.unit})".replace(" )", ")"),
-        x_axis_label=histogram.unit,
-        y_axis_label="tracks",
-        tooltips=[("tracks", "@top"), (histogram.unit, "@left to @right")],
-        height=240,
-        sizing_mode="stretch_width",
-    )
-    left, right = histogram.edges[:-1], histogram.edges[1:]
-    for name, counts, colour in (("before", histogram.before, _BEFORE), ("after", histogram.after, _AFTER)):
-        if counts is not None:
-            top = counts.astype(np.float64)
-            plot.quad(left=left, right=right, bottom=0, top=top, color=colour, alpha=0.55, legend_label=name)
-    plot.legend.click_policy = "hide"
-    return plot
-
-
-def _pictures(sample: Sample) -> Any:
-    from bokeh.layouts import column, row
-
-    signals = (("before", sample.before, _BEFORE), ("after", sample.after, _AFTER))
-    shown = [_spectrogram(heard.power_db, sample) for _, heard, _ in signals if heard is not None]
-    return column(row(*shown, sizing_mode="stretch_width"), _levels(signals, sample), sizing_mode="stretch_width")
-
-
-def _levels(signals: Iterable[tuple[str, Heard | None, str]], sample: Sample) -> Any:
-    from bokeh.plotting import figure
-
-    plot = figure(
-        x_axis_label="s",
-        y_axis_label="dBFS",
-        tooltips=[("s", "@x"), ("dBFS", "@y")],
-        height=160,
-        sizing_mode="stretch_width",
-    )
-    for name, heard, colour in signals:
-        if heard is not None:
-            x = np.linspace(0, sample.seconds, len(heard.level_db))
-            plot.line(x, np.round(heard.level_db, 1), color=colour, line_width=2, legend_label=name)
-    plot.legend.click_policy = "hide"
-    return plot
-
-
-def _spectrogram(power_db: NDArray[np.uint8], sample: Sample) -> Any:
-    from bokeh.models import Range1d
-    from bokeh.plotting import figure
-
-    plot: Any = figure(
-        x_axis_label="s",
-        y_axis_label="Hz",
-        x_range=Range1d(start=0, end=sample.seconds),
-        y_range=Range1d(start=0, end=sample.sr / 2),
-        tools="pan,wheel_zoom,reset",
-        height=220,
-        sizing_mode="stretch_width",
-    )
-    plot.image([power_db], x=0, y=0, dw=sample.seconds, dh=sample.sr / 2, palette="Inferno256")
-    return plot

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from corpusdiff.errors import UsageError
 from corpusdiff.planfile import load_plan
-from corpusdiff.report.collect import choose, collect
+from corpusdiff.report.choose import choose
+from corpusdiff.report.collect import collect
 from corpusdiff.report.listen import listen
 from corpusdiff.report.page import About, render
 from corpusdiff.store.generations import plan_key, read_plans

@@ -14,7 +14,7 @@ _ENCODERS = ("libopus", "libmp3lame", "aac")
 
 def decoders() -> tuple[str, list[str]]:
     """Version of libsndfile and FFmpeg, and the decoders that are missing."""
-    return f"{sf.__libsndfile_version__}, {_ffmpeg()}", [name for name in _DECODERS if not _there(name, "r")]
+    return f"libsndfile {sf.__libsndfile_version__}, {_ffmpeg()}", [name for name in _DECODERS if not _there(name, "r")]
 
 
 def encoders() -> list[str]:
