@@ -1,6 +1,6 @@
 """What is worked on: four loads of sound, made once and kept between runs.
 
-python tests/bench/loads.py FOLDER [--scale 0.1]
+PYTHONPATH=tests python -m bench.loads FOLDER [--scale 0.1]
 
 A  an hour of utterances of 10 s with noise: 44.1 kHz stereo FLAC and MP3, 48 kHz and 16 kHz mono WAV in turn
 B  4000 words of 0.4 s, 8 kHz mono WAV
@@ -15,20 +15,17 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from corpus_voices import VOICES, chords, pink_noise, read_aloud, resampled
+from corpus_writers import write
 from numpy.typing import NDArray
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
-
-from corpus_voices import VOICES, chords, pink_noise, read_aloud, resampled  # noqa: E402  # beside the package
-from corpus_writers import write  # noqa: E402
 
 Mono = NDArray[np.float64]
 

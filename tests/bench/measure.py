@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import soundfile as sf
-
-from bench.accounts import Cost, cost_of, interleaved, medians
+from bench.accounts import Cost, interleaved, medians
 from bench.loads import Load, make_load
-from bench.sides import SIDES, Side, with_workers
+from bench.sides import SIDES, Side
 
 
 @dataclass(frozen=True)
@@ -96,14 +95,16 @@ def measure(work: Path, scale: float, rounds: int, *, short: bool = False) -> Re
     chosen = [side for side in SIDES if side.short or not short]
     loads = {name: make_load(name, work, scale) for name in "ABCD"}
     loads["A16"] = decoded(loads["A"], work / f"A16-{scale:g}")
-    ones = {name: one_file(loads["A16" if name == "A16" else "B" if name == "B" else "A"], name, work) for name in loads}
+    ones = {
+        name: one_file(loads["A16" if name == "A16" else "B" if name == "B" else "A"], name, work) for name in loads
+    }
     found = Results(scale, rounds, loads["A"].real)
     found.absent = {side.key: side.absence() for side in chosen if side.absence()}
     present = [side for side in chosen if side.key not in found.absent]
     runs = {}
     for side in present:
-        runs[side.key] = partial(_timed, side, loads[side.load].folder, work / "out")
-        runs[f"{side.key}, start"] = partial(_timed, side, ones[side.load].folder, work / "out")
+        runs[side.key] = partial(timed_side, side, loads[side.load].folder, work / "out")
+        runs[f"{side.key}, start"] = partial(timed_side, side, ones[side.load].folder, work / "out")
     warm(present, ones, work / "out")
     costs = interleaved(runs, rounds)
     for side in present:
@@ -113,7 +114,8 @@ def measure(work: Path, scale: float, rounds: int, *, short: bool = False) -> Re
     return found
 
 
-def _timed(side: Side, source: Path, out: Path) -> Cost:
+def timed_side(side: Side, source: Path, out: Path) -> Cost:
+    """One checked run, said on standard error."""
     started = time.monotonic()
     cost = side.run(source, out)
     print(f"{side.key} over {source.name}: {cost.cpu_s:.2f} s CPU, {cost.wall_s:.2f} s, "
@@ -154,43 +156,11 @@ def decoded(load: Load, folder: Path) -> Load:
     return Load(folder, load.audio_s, load.n_files, load.real)
 
 
-def speed_up(work: Path, scale: float, rounds: int, workers: int = 4) -> dict[str, float]:
-    """How many times as fast `workers` are as one, for the floor and for ours: of wall time, starting apart."""
-    load = make_load("A", work, 4 * scale)
-    one = one_file(load, "speed-up", work)
-    named = {side.key: side for side in SIDES}
-    found = {}
-    for name, key in (("floor", "A: floor"), ("corpusdiff", "A: corpusdiff, denoised")):
-        walls = []
-        for n in (1, workers):
-            side = with_workers(named[key], n)
-            runs = {"all": partial(_timed, side, load.folder, work / "out"),
-                    "one": partial(_timed, side, one.folder, work / "out")}  # fmt: skip
-            costs = {what: medians(found) for what, found in interleaved(runs, rounds).items()}
-            walls.append(costs["all"].wall_s - costs["one"].wall_s)
-        found[f"speed-up of {workers}: {name}"] = walls[0] / walls[1]
-    return found
-
-
-def first_shard(work: Path, scale: float) -> float:
-    """Seconds from the start of `run` on the local cluster to its first committed shard."""
-    from datetime import datetime
-
-    load, out = make_load("B", work, scale), work / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    command = [Path(sys.executable).with_name("corpusdiff"), "run", load.folder, out, "--job", "asr"]
-    started = time.time()
-    cost_of(*command, "--shard-s", "10")
-    (log,) = (out / "events").glob("*.jsonl")
-    events = [json.loads(line) for line in log.read_text().splitlines()]
-    times = [datetime.fromisoformat(event["time"]).timestamp() for event in events if event["event"] == "shard"]
-    shutil.rmtree(out)
-    return min(times) - started
-
-
-
-
 def as_json(found: Results) -> str:
     """For other tools: every figure of every side."""
-    sides = {key: {"audio_s": r.audio_s, "cost": asdict(r.cost), "start": asdict(r.start)} for key, r in found.sides.items()}
-    return json.dumps({"scale": found.scale, "rounds": found.rounds, "sides": sides, "figures": found.figures}, indent=1)
+    sides = {
+        key: {"audio_s": r.audio_s, "cost": asdict(r.cost), "start": asdict(r.start)} for key, r in found.sides.items()
+    }
+    return json.dumps(
+        {"scale": found.scale, "rounds": found.rounds, "sides": sides, "figures": found.figures}, indent=1
+    )

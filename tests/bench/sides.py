@@ -66,6 +66,20 @@ class Side:
         shutil.rmtree(out)
         return cost
 
+    def with_workers(self, workers: int) -> Side:
+        """The same with so many processes, on the local cluster where it is ours."""
+
+        def command(source: Path, out: Path) -> list[str | Path]:
+            words = self.command(source, out)
+            place = words.index("--workers") + 1
+            return [*words[:place], str(workers), *words[place + 1 :]]
+
+        return replace(self, command=command)
+
+    def with_options(self, *options: str) -> Side:
+        """The same with more words at the end of the command."""
+        return replace(self, command=lambda source, out: [*self.command(source, out), *options])
+
 
 def _peer(script: str, *what: str) -> Command:
     path = HERE / "peers" / f"{script}.py"
@@ -120,20 +134,6 @@ SIDES = (
     Side("ffmpeg music", "D", _peer("ffmpeg_pool", "music"), rate=(44100, 2), needs=("ffmpeg",),
          note="a fixed equaliser, loudnorm of one pass"),
 )  # fmt: skip
-
-
-def with_workers(side: Side, workers: int) -> Side:
-    """The same with so many processes; ours then on the local cluster."""
-
-    def command(source: Path, out: Path) -> list[str | Path]:
-        words = side.command(source, out)
-        if "--cluster" in words:
-            words[words.index("--cluster") + 1] = "local"
-            return [*words, "--workers", str(workers)]
-        words[words.index("--workers") + 1] = str(workers)
-        return words
-
-    return replace(side, command=command)
 
 
 def versions() -> list[str]:

@@ -29,10 +29,11 @@ def speech(pair: tuple[Path, Path]) -> None:
 def music(pair: tuple[Path, Path]) -> None:
     """The same rate and channels, 24 bit."""
     path, out = pair
-    with sf.SoundFile(path) as file:
-        with sf.SoundFile(out, "w", file.samplerate, file.channels, "PCM_24", compression_level=LEVEL) as made:
-            for x in file.blocks(1 << 18, dtype="float32"):
-                made.write(x)
+    like = sf.info(path)
+    made = sf.SoundFile(out, "w", like.samplerate, like.channels, "PCM_24", compression_level=LEVEL)
+    with sf.SoundFile(path) as file, made:
+        for x in file.blocks(1 << 18, dtype="float32"):
+            made.write(x)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ def convert(pair: tuple[Path, Path]) -> None:
     path, out = pair
     filters = "aformat=channel_layouts=mono,aresample=16000:resampler=soxr,highpass=f=50,afftdn,acompressor"
     made = ("-c:a", "flac", "-ar", "16000", "-t", "-23", "-tp", "-1", "--pre-filter", filters)
-    program(sys.executable, "-m", "ffmpeg_normalize", path, "-o", out, *made, "-e=-sample_fmt s16 -threads 1", "--quiet")
+    program(
+        sys.executable, "-m", "ffmpeg_normalize", path, "-o", out, *made, "-e=-sample_fmt s16 -threads 1", "--quiet"
+    )
 
 
 if __name__ == "__main__":
