@@ -6,14 +6,15 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 CPU_OF = Path(__file__).with_name("cpu_of.py")
 
-Command = Sequence["str | Path"]
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,22 @@ def medians(costs: Sequence[Cost]) -> Cost:
     )
 
 
-def interleaved(runs: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
-    """Every run once in each round, each round from another start, so that a busy minute falls on all alike."""
+def interleaved(
+    runs: Mapping[Name, Callable[[], Cost]], rounds: int, once: Collection[Name] = ()
+) -> dict[Name, list[Cost]]:
+    """Every run once in each round, each round from another start, so that a busy minute falls on all alike.
+
+    Parameters
+    ----------
+    runs : by name
+    rounds : how many
+    once : those that take part in the first round only
+    """
     names = list(runs)
-    found: dict[str, list[Cost]] = {name: [] for name in names}
+    found: dict[Name, list[Cost]] = {name: [] for name in names}
     for number in range(rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
-            found[name].append(runs[name]())
+            if number == 0 or name not in once:
+                found[name].append(runs[name]())
     return found

@@ -91,7 +91,11 @@ class Results:
 
 
 def measure(work: Path, scale: float, rounds: int, *, short: bool = False) -> Results:
-    """Make the loads in `work` where they are not there, run every side `rounds` times and one file as often."""
+    """Make the loads in `work` where they are not there, run every side `rounds` times and one file as often.
+
+    The short form has fewer sides, and of them ours and the floors are run more than once, where starting up, which
+    is taken out, is much of the whole.
+    """
     chosen = [side for side in SIDES if side.short or not short]
     loads = {name: make_load(name, work, scale) for name in "ABCD"}
     loads["A16"] = decoded(loads["A"], work / f"A16-{scale:g}")
@@ -106,7 +110,8 @@ def measure(work: Path, scale: float, rounds: int, *, short: bool = False) -> Re
         runs[side.key] = partial(timed_side, side, loads[side.load].folder, work / "out")
         runs[f"{side.key}, start"] = partial(timed_side, side, ones[side.load].folder, work / "out")
     warm(present, ones, work / "out")
-    costs = interleaved(runs, rounds)
+    peers = [side.key for side in present if short and not side.ours and side.name != "floor"]
+    costs = interleaved(runs, rounds, once={*peers, *(f"{key}, start" for key in peers)})
     for side in present:
         cost, start = medians(costs[side.key]), medians(costs[f"{side.key}, start"])
         one = ones[side.load]
@@ -127,7 +132,7 @@ def timed_side(side: Side, source: Path, out: Path) -> Cost:
 def warm(sides: Sequence[Side], ones: dict[str, Load], out: Path) -> None:
     """Compile what is compiled on first use."""
     for side in sides:
-        if side.name.startswith("corpusdiff"):
+        if side.ours:
             side.run(ones[side.load].folder, out)
 
 

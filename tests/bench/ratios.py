@@ -66,7 +66,7 @@ def _speed_up(found: Results) -> float | None:
 
 
 def _peak_mb(found: Results) -> float | None:
-    peaks = [result.cost.peak_bytes for result in found.sides.values() if result.side.name.startswith("corpusdiff")]
+    peaks = [result.cost.peak_bytes for result in found.sides.values() if result.side.ours]
     return max(peaks) / MB if peaks else None
 
 

@@ -51,6 +51,11 @@ class Side:
         """What the ratios call it."""
         return f"{self.load}: {self.name}"
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is the package, and no peer."""
+        return self.name.startswith("corpusdiff")
+
     def absence(self) -> str:
         """What is not installed of what it needs; "" where it can run."""
         missing = [name for name in self.needs if shutil.which(name) is None and find_spec(name) is None]

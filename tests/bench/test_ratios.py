@@ -17,7 +17,7 @@ from bench.table import PAGE, page, reading
 MB = 10**6
 
 #: Of the short form: so much of the full loads.
-SHORT = 0.05
+SHORT = 0.1
 
 
 def _result(name: str, load: str, cpu_s: float, start_s: float = 0.0, peak: int = 100 * MB) -> Result:
@@ -73,9 +73,9 @@ def test_a_round_begins_with_another_side_each_time() -> None:
         order.append(name)
         return Cost(float(len(order)), 0.0, 0)
 
-    costs = interleaved({name: lambda name=name: run(name) for name in "abc"}, 3)
-    assert order == [*"abc", *"bca", *"cab"]
-    assert medians(costs["a"]).cpu_s == 6.0
+    costs = interleaved({name: lambda name=name: run(name) for name in "abcd"}, 3, once="d")
+    assert order == [*"abcd", *"bca", *"cab"]
+    assert medians(costs["a"]).cpu_s == 7.0
 
 
 def test_outputs_that_fall_short_are_no_work(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def work() -> Path:
 @pytest.fixture(scope="session")
 def short(work: Path) -> Results:
     """Some sides over small loads."""
-    return measure(work, SHORT, 1, short=True)
+    return measure(work, SHORT, 3, short=True)
 
 
 @pytest.fixture(scope="session")
