@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -15,6 +16,9 @@ import soundfile as sf
 from bench.accounts import Cost, interleaved, medians
 from bench.loads import Load, make_load
 from bench.sides import SIDES, Side
+
+#: Load average of a machine on which nobody else works, at most.
+BUSY = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Results:
     sides : by key
     absent : sides that could not run, with the reason
     figures : everything else, by name
+    load : the machine's load average of five minutes when the session began
     """
 
     scale: float
@@ -72,6 +77,12 @@ class Results:
     sides: dict[str, Result] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    load: float = field(default_factory=lambda: os.getloadavg()[1])
+
+    @property
+    def busy(self) -> bool:
+        """Whether others were at work on the machine: times of wall then say nothing."""
+        return self.load > BUSY
 
     def cpu_ratio(self, over: str, under: str) -> float | None:
         """CPU seconds for a second of audio of one side over those of another; None where one did not run.

@@ -38,6 +38,8 @@ def must_hold(found: Results) -> list[str]:
         figure = bound.figure(found)
         sign = "at least" if bound.at_least else "at most"
         verdict = "not measured" if figure is None else "yes" if bound.holds(figure) else "**no**"
+        if found.busy and bound.wall and figure is not None:
+            verdict += ", on a busy machine"
         rows.append((bound.name, "" if figure is None else f"{figure:.3g}", f"{sign} {bound.limit:g}", verdict))
     table = _markdown(("figure", "measured", "must be", "holds"), rows)
     return [
@@ -75,9 +77,8 @@ def _head(found: Results) -> list[str]:
     counted = "Ratios of CPU count starting up." if found.scale >= 1 else (
         "In loads this small starting up weighs more than it does over hours: the ratios of CPU leave it out."
     )  # fmt: skip
-    load = os.getloadavg()[1]
-    busy = f"load average at the end {load:.1f} of {os.cpu_count()} cores" + (
-        ": the machine was busy, believe the ratios of CPU and not the times." if load > 1.5 else "."
+    busy = f"load average at the start {found.load:.1f} of {os.cpu_count()} cores" + (
+        ": others were at work on the machine; believe the ratios of CPU and not the times." if found.busy else "."
     )
     return [
         "# Speed, beside what one would use instead",
