@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JUDGES := $(VENV)/.judges
 FORMATS := $(VENV)/.formats
+PEERS := $(VENV)/.peers
 FAULTS := $(abspath $(VENV))/faults.jsonl
 
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
-.PHONY: help venv quality-venv formats-venv lock demo test check formats faults faults-short image scale long quality quality-short bench bench-short wheel clean
+.PHONY: help venv quality-venv formats-venv bench-venv lock demo test check formats faults faults-short image scale long quality quality-short bench bench-short wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -37,12 +38,19 @@ $(FORMATS): $(STAMP) requirements-formats.txt
 	$(BIN)/python -m pip install --quiet -r requirements-formats.txt
 	@touch $@
 
+bench-venv: $(PEERS) ## add the peers of `make bench`; those that are programs (ffmpeg, sox with libsox-fmt-mp3) are Debian's
+
+$(PEERS): $(STAMP) requirements-bench.txt
+	$(BIN)/python -m pip install --quiet -r requirements-bench.txt
+	@touch $@
+
 lock: venv ## bring requirements-lock.txt up to date with pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(LOCK) --extra dev -o requirements-lock.txt pyproject.toml
 	$(LOCK) --extra quality -c requirements-lock.txt -o requirements-quality.txt pyproject.toml
 	$(LOCK) --extra formats -c requirements-lock.txt -o requirements-formats.txt pyproject.toml
-	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements-formats.txt
+	$(LOCK) --extra bench -c requirements-lock.txt -c requirements-formats.txt -o requirements-bench.txt pyproject.toml
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements-formats.txt requirements-bench.txt
 
 demo: venv ## make a corpus (or take CORPUS=path), process it, show what came out
 	@PATH="$(abspath $(BIN)):$$PATH" CORPUS="$(CORPUS)" bash tests/demo.sh
@@ -86,10 +94,10 @@ quality-short: quality-venv ## the same on a sample, and the stages around learn
 	$(BIN)/python -m pytest -m quality_short
 	$(BIN)/python -m pytest tests/stages/test_learned.py
 
-bench: venv ## measure speed against the floor, an hour of audio
+bench: bench-venv ## measure speed against the floor and peers: tests/bench/TABLE.md, and what must hold
 	$(BIN)/python -m pytest -m bench -s
 
-bench-short: venv ## the same over ten minutes of audio
+bench-short: bench-venv ## the same over small loads, with looser limits
 	$(BIN)/python -m pytest -m "bench and not slow" -s
 
 wheel: venv ## build dist/*.whl

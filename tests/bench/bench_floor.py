@@ -4,17 +4,19 @@ The floor is `bare_loop.py`: soundfile, soxr HQ and FLAC in a loop. Both sides r
 over the same files in the same session, so that the machine cancels out of the ratio. What starting up costs
 is measured by a run over one file, and reported apart.
 
-python tests/bench/bench_floor.py [MINUTES]
+PYTHONPATH=tests python -m bench.bench_floor [MINUTES]
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.accounts import cpu_seconds
+from corpus_maker import Recipe, make_corpus
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -76,8 +78,6 @@ class Cost:
 
 def make_files(dest: Path, minutes: float) -> None:
     """Files of SECONDS each in the formats of MIX, `minutes` in all."""
-    from corpus_maker import Recipe, make_corpus
-
     n_files = round(minutes * 60.0 / SECONDS)
     recipes = []
     for i in range(min(n_files, N_DISTINCT)):
@@ -120,19 +120,8 @@ def _floor(source: Path) -> float:
     return cpu_seconds(sys.executable, TESTS / "bench" / "bare_loop.py", source)
 
 
-def cpu_seconds(*command: str | Path) -> float:
-    """User and system time of `command` and of all its descendants, waited for or not."""
-    with tempfile.NamedTemporaryFile("r") as written:
-        accounts = [sys.executable, TESTS / "bench" / "cpu_of.py", written.name]
-        done = subprocess.run([*accounts, *command], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}")
-        return float(written.read())
-
-
 def main() -> None:
     """The command."""
-    sys.path.insert(0, str(TESTS))
     with tempfile.TemporaryDirectory() as work:
         print(measure(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0, Path(work)))
 

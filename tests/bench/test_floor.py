@@ -18,14 +18,16 @@ LOOSER = 1.5
 #: Share of the run's CPU that the child's pipe and the store may take.
 MOST_OVERHEAD = 0.1
 
-SPIN = "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
+SPIN = "import sys, time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
 
 
 def test_cpu_of_descendants_counts() -> None:
     """A grandchild's CPU is charged to the command, whether it was waited for, left behind or killed."""
-    start = f"import subprocess, sys, time; child = subprocess.Popen([sys.executable, '-c', {SPIN!r}]); "
+    spin = SPIN + "\nprint(flush=True)\nsys.stdin.read()"
+    start = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {spin!r}], "
+    start += "stdin=subprocess.PIPE, stdout=subprocess.PIPE); "
     idle = cpu_seconds(sys.executable, "-c", "import subprocess")
-    for end in ("child.wait()", "pass", "time.sleep(1.0); child.kill()"):
+    for end in ("child.communicate()", "pass", "child.stdout.readline(); child.kill()"):
         assert 0.5 <= cpu_seconds(sys.executable, "-c", start + end) < 1.0 + 4 * idle, end
 
 
