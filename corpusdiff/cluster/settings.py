@@ -10,7 +10,6 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
-import distributed  # noqa: F401  # its defaults must stand before they are set over, or they go with them
 
 #: Dask's settings that exactly-once accounting and child processes need.
 SETTINGS: dict[str, Any] = {
