@@ -21,6 +21,6 @@ def peak_bytes(pid: int | str = "self") -> int:
 
 
 if __name__ == "__main__":
-    driver.run_shard = commit_nothing
+    driver.do_errand = commit_nothing
     code = driver.execute(RunRequest(*sys.argv[1:3], job="asr", cluster=sys.argv[3]))
     print(json.dumps({"code": code, "peak_bytes": peak_bytes()}))
