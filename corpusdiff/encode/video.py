@@ -34,6 +34,9 @@ _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 #: A step in the times of a track's packets that is no rounding, in seconds: there is no sound there.
 _GAP_S = Fraction(20, 1000)
 
+#: A file may name others, on the network too: they are not opened.
+_LOCAL = {"protocol_whitelist": "file"}
+
 #: Kinds of streams that are copied; timecodes and other data are not media, and few containers take them.
 _COPIED = ("video", "audio", "subtitle", "attachment")
 
@@ -107,7 +110,7 @@ def replace_sound(
         options = {"fflags": "+bitexact"}  # no random numbers, no time of writing
         if path.suffix.lower() in {".mp4", ".m4v", ".mov"}:
             options["movie_timescale"] = str(sr)  # of edit lists, which say when the sound begins
-        with av.open(source) as video, av.open(str(part), "w", options=options) as out:
+        with av.open(source, options=_LOCAL) as video, av.open(str(part), "w", options=options) as out:
             remux = _Remux(video, out, path.suffix.lower(), sr, n_channels, further or {})
             written = remux.run(heard.placed(blocks, start_s, sr), heard.at(start_s))
         part.replace(path)
@@ -155,7 +158,7 @@ def sound_times(source: str) -> SoundTimes:
     first: Fraction | None = None
     gaps: list[tuple[Fraction, Fraction]] = []
     sound_s = end_s = Fraction(0)
-    with av.open(source) as video:
+    with av.open(source, options=_LOCAL) as video:
         track = replaced_stream(video)
         for frame in video.decode(track):
             length = Fraction(frame.samples, frame.sample_rate)
@@ -175,7 +178,7 @@ def sound_times(source: str) -> SoundTimes:
 
 def has_picture(source: str) -> bool:
     """Whether there is a video stream in a file that can be decoded; the picture of an album is none."""
-    with av.open(source) as video:
+    with av.open(source, options=_LOCAL) as video:
         return any(not stream.disposition & stream.disposition.attached_pic for stream in video.streams.video)
 
 
