@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from video_maker import CLICKS_S, SR, clicks, make_video, onsets_s, packets
 
-from corpusdiff.encode.video import sound_times
+from corpusdiff.encode.video_times import sound_times
 from corpusdiff.errors import UsageError
 from corpusdiff.manifests.base import Track
 from corpusdiff.onefile import apply_file

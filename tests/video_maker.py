@@ -8,7 +8,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from corpusdiff.encode.video import sound_times
+from corpusdiff.encode.video_times import sound_times
 
 SR = 48000
 CLICKS_S = (0.5, 1.3, 2.1)

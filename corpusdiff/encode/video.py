@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
+from corpusdiff.encode.video_times import LOCAL, replaced_stream, sound_times, timed
 from corpusdiff.errors import TrackError, UsageError
 from corpusdiff.stages.base import Audio
 
@@ -30,9 +30,6 @@ _RATES = {
 }
 
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-
-#: A step in the times of a track's packets that is no rounding, in seconds: there is no sound there.
-_GAP_S = Fraction(20, 1000)
 
 #: Kinds of streams that are copied; timecodes and other data are not media, and few containers take them.
 _COPIED = ("video", "audio", "subtitle", "attachment")
@@ -107,7 +104,7 @@ def replace_sound(
         options = {"fflags": "+bitexact"}  # no random numbers, no time of writing
         if path.suffix.lower() in {".mp4", ".m4v", ".mov"}:
             options["movie_timescale"] = str(sr)  # of edit lists, which say when the sound begins
-        with av.open(source) as video, av.open(str(part), "w", options=options) as out:
+        with av.open(source, options=LOCAL) as video, av.open(str(part), "w", options=options) as out:
             remux = _Remux(video, out, path.suffix.lower(), sr, n_channels, further or {})
             written = remux.run(heard.placed(blocks, start_s, sr), heard.at(start_s))
         part.replace(path)
@@ -116,72 +113,6 @@ def replace_sound(
     finally:
         part.unlink(missing_ok=True)
     return written
-
-
-@dataclass(frozen=True)
-class SoundTimes:
-    """When the samples of a video's sound are heard, which a decoder gives without a break.
-
-    Parameters
-    ----------
-    first_s : time of the first sample, in seconds of the video
-    gaps : stretches of the video without sound: seconds of sound before each, and its length in seconds
-    """
-
-    first_s: Fraction
-    gaps: tuple[tuple[Fraction, Fraction], ...] = ()
-
-    def at(self, sound_s: Fraction) -> Fraction:
-        """Time in the video of what comes after so many seconds of sound."""
-        return self.first_s + sound_s + sum(length for before, length in self.gaps if before <= sound_s)
-
-    def placed(self, blocks: Iterable[Audio], start_s: Fraction, sr: int) -> Iterator[Audio]:
-        """The blocks, which begin after `start_s` of sound, with silence where the video has none."""
-        gaps = [(round((at - start_s) * sr), round(length * sr)) for at, length in self.gaps if at > start_s]
-        position = 0
-        for x in blocks:
-            rest = x
-            while gaps and gaps[0][0] < position + rest.shape[1]:
-                at, length = gaps.pop(0)
-                yield rest[:, : at - position]
-                yield np.zeros((len(x), length), np.float32)
-                rest, position = rest[:, at - position :], at
-            yield rest
-            position += rest.shape[1]
-
-
-def sound_times(source: str) -> SoundTimes:
-    """Of the audio track that a decoder takes, all of which is decoded. Raises av.FFmpegError."""
-    first: Fraction | None = None
-    gaps: list[tuple[Fraction, Fraction]] = []
-    sound_s = end_s = Fraction(0)
-    with av.open(source) as video:
-        track = replaced_stream(video)
-        for frame in video.decode(track):
-            length = Fraction(frame.samples, frame.sample_rate)
-            if frame.pts is not None and frame.time_base is not None:
-                time_s = frame.pts * frame.time_base
-                first = time_s - sound_s if first is None else first
-                if sound_s and time_s - end_s > _GAP_S:
-                    gaps.append((sound_s, time_s - end_s))
-                end_s = time_s
-            end_s += length
-            sound_s += length
-        if first is None:
-            base = track.time_base
-            first = Fraction(0) if track.start_time is None or base is None else track.start_time * base
-    return SoundTimes(first, tuple(gaps))
-
-
-def has_picture(source: str) -> bool:
-    """Whether there is a video stream in a file that can be decoded; the picture of an album is none."""
-    with av.open(source) as video:
-        return any(not stream.disposition & stream.disposition.attached_pic for stream in video.streams.video)
-
-
-def replaced_stream(video: Any) -> Any:
-    """The audio track that a decoder takes, and that another one is put in the place of: the one by default."""
-    return video.streams.best("audio") or video.streams.audio[0]
 
 
 class _Remux:
@@ -223,7 +154,7 @@ class _Remux:
         """Copy and encode side by side, in the order of time. Samples written per channel."""
         frames = self._frames(blocks, round(start_s * self._sr))
         heard_s: Fraction | None = start_s
-        for packet in _timed(self._video.demux([self._video.streams[index] for index in self._copies])):
+        for packet in timed(self._video.demux([self._video.streams[index] for index in self._copies])):
             while heard_s is not None and heard_s < packet.dts * packet.time_base:
                 heard_s = self._encode_next(frames)
             packet.stream = self._copies[packet.stream.index]
@@ -252,24 +183,3 @@ class _Remux:
             frame.pts = first + self._written
             self._written += x.shape[1]
             yield frame
-
-
-def _timed(packets: Iterable[Any]) -> Iterator[Any]:
-    """The packets that hold something, each with a time of decoding: Matroska has none for the first of reordered ones.
-
-    Raises ValueError for a stream that has no times at all.
-    """
-    waiting: dict[int, list[Any]] = {}
-    for packet in packets:
-        held = waiting.setdefault(packet.stream.index, [])
-        if not packet.size:
-            if held:
-                raise ValueError(f"stream {packet.stream.index} has {len(held)} packets without a time")
-            continue
-        held.append(packet)
-        if packet.dts is None:
-            continue
-        for before, later in zip(reversed(held[:-1]), reversed(held[1:]), strict=True):
-            before.dts = later.dts - (before.duration or 1)
-        yield from held
-        held.clear()

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
-from corpusdiff.encode.video import VIDEO, has_picture, replace_sound
+from corpusdiff.encode.video import VIDEO, replace_sound
+from corpusdiff.encode.video_times import has_picture
 from corpusdiff.errors import UsageError
 from corpusdiff.export.sample import Sample, below, provenance, stem
 from corpusdiff.job import Job
