@@ -89,7 +89,7 @@ def test_tars_of_webdataset(first, job, tmp_path):
 
 
 def test_datasets_of_hugging_face(first, job, tmp_path):
-    """As `save_to_disk` and `to_parquet` write them, a dict of splits among them; encoding `Audio` needs torchcodec."""
+    """As `save_to_disk` and `to_parquet` write them, a dict of splits among them."""
     datasets = pytest.importorskip("datasets")
     rows = []
     for item in first:
@@ -97,10 +97,10 @@ def test_datasets_of_hugging_face(first, job, tmp_path):
         sf.write(buffer, item.samples().T, item.sr, format="FLAC")
         rest = {name: item.fields[name] for name in ("text", "speaker", "unknown")}
         rows.append({"id": item.id, "audio": {"bytes": buffer.getvalue(), "path": f"{item.id}.flac"}, **rest})
-    kinds = datasets.Features(
-        {"id": datasets.Value("string"), "audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}, "text": datasets.Value("string"),
-         "speaker": datasets.Value("string"), "unknown": {"nested": datasets.List(datasets.Value("int64"))}}
-    )  # fmt: skip
+    text = datasets.Value("string")
+    audio = {"bytes": datasets.Value("binary"), "path": text}  # encoding its own `Audio` needs torchcodec
+    nested = {"nested": datasets.List(datasets.Value("int64"))}
+    kinds = datasets.Features({"id": text, "audio": audio, "text": text, "speaker": text, "unknown": nested})
     whole = datasets.Dataset.from_list(rows, features=kinds)
     whole.save_to_disk(str(tmp_path / "saved"), num_shards=2)
     same(tmp_path / "saved", first, job, tmp_path / "out1")
