@@ -89,7 +89,7 @@ class Audit:
         n_generations = 1 + max((int(name) for name in _generation_names(keys)), default=-1)
         if n_generations == 0:
             raise StoreError(
-                f"{self.objects.location}: no corpus here: there is no {plan_key(0)}; `corpusdiff run SOURCE OUT` makes one"
+                f"{self.objects.location}: no corpus here: there is no {plan_key(0)}; `corpusdiff run` makes one"
             )
         plans: list[Plan] = []
         for generation in range(n_generations):
