@@ -180,7 +180,7 @@ def _store(out: str) -> Finding:
     try:
         objects = open_objects(out)
     except (CorpusdiffError, OSError) as error:
-        return Finding("OUT", "trouble", str(error), "see there")
+        return Finding("OUT", "trouble", str(error), "give a folder or a bucket that you may write to")
     free = objects.free_bytes()
     if not was_there:
         objects.remove_empty()
@@ -199,5 +199,5 @@ def _cluster(spec: str, options: ClusterOptions) -> Finding:
             for _ in runner.run([task], lambda _: None, StopFlag()):
                 took_s = time.monotonic() - started
     except (CorpusdiffError, OSError) as error:
-        return Finding("cluster", "trouble", f"--cluster {spec}: {error}", "see there")
+        return Finding("cluster", "trouble", f"--cluster {spec}: {error}", "deploy/README.md has a page for each kind")
     return Finding("cluster", "ok", f"{'; '.join(said) or spec}; the first answer after {took_s:.1f} s")

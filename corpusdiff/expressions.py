@@ -83,8 +83,8 @@ class Expression:
         """Raise ParameterError for a name that is not in `known`, with the one that was meant."""
         there = sorted(known)
         for name in sorted(self.names - set(there)):
-            near = difflib.get_close_matches(name, there, 1)
-            meant = f": did you mean {near[0]}?" if near else f"; there are {', '.join(there)}"
+            near = nearest(name, there)
+            meant = f": did you mean {near}?" if near else f"; there are {', '.join(there)}"
             raise ParameterError("when", f"{self.text!r}: there is no {name}{meant}")
 
     @cached_property
@@ -92,6 +92,17 @@ class Expression:
         import simpleeval  # on first use: few runs have rules
 
         return simpleeval.EvalWithCompoundTypes(operators=_OPERATORS, functions=dict(FUNCTIONS))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant: one that begins so and goes on with a unit, else the most alike.
+
+    >>> nearest("snr", ["sr", "snr_db", "out_snr_db"]), nearest("langg", ["lang", "sr"]), nearest("x", ["sr"])
+    ('snr_db', 'lang', None)
+    """
+    there = sorted(known)
+    longer = [found for found in there if found.startswith(f"{name}_")]
+    return next(iter(longer or difflib.get_close_matches(name, there, 1)), None)
 
 
 def missing(value: object) -> bool:

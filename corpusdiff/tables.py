@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpusdiff.errors import UsageError
+from corpusdiff.expressions import nearest
 from corpusdiff.manifests import USUAL, Reading, open_manifest
 from corpusdiff.manifests.base import Track, absolute_path
 from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
@@ -58,7 +59,9 @@ def write_table(
     chosen = list(columns or (SHORT if form == "table" else names))
     unknown = sorted(set(chosen) - set(names))
     if unknown:
-        raise UsageError(f"no column {', '.join(unknown)}: there are {', '.join(names)}")
+        near = nearest(unknown[0], names)
+        meant = f": did you mean {near}?" if near else ""
+        raise UsageError(f"no column {', '.join(unknown)}{meant}; there are {', '.join(names)}")
     rows = corpus.table(chosen, select(corpus, where)[:limit] if where or limit is not None else None)
     if form == "parquet":
         pq.write_table(rows, path)

@@ -43,14 +43,18 @@ from corpusdiff.shards import STALL_S
 @quiet
 @as_json
 def run(source: str, out: str, **options: Any) -> None:
-    """Process SOURCE (folder, glob, file or manifest) into the corpus OUT.
+    """Process SOURCE into the corpus OUT: its audio, and a table with one row per track.
 
-    The same command again resumes it.
+    SOURCE is a folder with audio or video in it, a glob, a file, or a manifest: a Kaldi data folder, NeMo (.jsonl),
+    Lhotse (cuts.jsonl.gz, Shar), CSV, TSV, Parquet, tars, a folder of Hugging Face's, a list of files; here or behind
+    s3://, gs://, az://, https://. What it is, is found out from its content.
+
+    The same command again goes on where it stopped. `corpusdiff jobs` lists what can be done to the sound.
 
     \b
     Examples:
-      corpusdiff run recordings/ corpus/ --job asr
-      corpusdiff run kaldi/data/train corpus/
+      corpusdiff run recordings/ corpus/
+      corpusdiff run data/train corpus/ --job asr --allow-root /archive/wav
       corpusdiff run videos/ corpus/ --job video
       corpusdiff run train.jsonl corpus/ --job codec --set output.opus.bitrate_kbps=16
       corpusdiff run s3://bucket/recordings s3://bucket/corpus --cluster slurm --workers 64 --partition cpu

@@ -33,7 +33,8 @@ def apply(source: str, target: str, job: str, sets: tuple[str, ...], measured_pa
           fields: tuple[str, ...], *, causal: bool, as_json: bool) -> None:  # fmt: skip
     """Process the audio of INPUT into OUTPUT, a file of the kind that its extension says.
 
-    What a lossless OUTPUT holds is what `run` would write, sample for sample.
+    What a lossless OUTPUT holds is what `run` would write, sample for sample. From a video to a video (.mp4, .mkv,
+    .webm, .mov) the picture is copied as it is, with subtitles, and the sound stays in sync.
 
     \b
     Examples:

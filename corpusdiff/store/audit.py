@@ -88,7 +88,9 @@ class Audit:
         keys = set(self.objects.list("plan"))
         n_generations = 1 + max((int(name) for name in _generation_names(keys)), default=-1)
         if n_generations == 0:
-            raise StoreError(f"{self.objects.location}: no corpus here: there is no {plan_key(0)}")
+            raise StoreError(
+                f"{self.objects.location}: no corpus here: there is no {plan_key(0)}; `corpusdiff run` makes one"
+            )
         plans: list[Plan] = []
         for generation in range(n_generations):
             manifests = {key for key in keys if _is_manifest(key, generation)}

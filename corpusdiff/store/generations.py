@@ -51,7 +51,7 @@ def read_plans(objects: Objects) -> list[Plan]:
     while objects.size(plan_key(len(plans))) is not None:
         plans.append(read_plan(objects, len(plans)))
     if not plans:
-        raise StoreError(f"{objects.location}: no corpus here: there is no {plan_key(0)}")
+        raise StoreError(f"{objects.location}: no corpus here: there is no {plan_key(0)}; `corpusdiff run` makes one")
     return plans
 
 

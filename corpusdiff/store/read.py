@@ -251,5 +251,5 @@ def open(out: str) -> Corpus:  # noqa: A001  # corpusdiff.open
 
 def _not_there(objects: Objects) -> str:
     if objects.size("plan/0000/plan.json") is None:
-        return f"{objects.location}: no corpus here: there is no plan/0000/plan.json"
+        return f"{objects.location}: no corpus here: there is no plan/0000/plan.json; `corpusdiff run` makes one"
     return f"{objects.location}: the corpus is not finished; run the same command again to go on with it"
