@@ -53,6 +53,9 @@ __all__ = [
     "unsupported",
 ]
 
+#: Highest rate of Vorbis, in Hz.
+VORBIS_MAX_SR = 192_000
+
 #: Called with the index of a chunk (0 for a lossy stream) and its bytes.
 Sink: TypeAlias = Callable[[int, bytes], None]
 
@@ -96,6 +99,8 @@ def unsupported(encoding: str, sr: int, n_channels: int) -> str | None:
     rates = SUPPORTED_RATES.get(encoding)
     if rates and sr not in rates:
         return f"{encoding} has no {sr} Hz; set source.sr to one of {', '.join(map(str, sorted(rates)))}"
+    if encoding == "vorbis" and sr > VORBIS_MAX_SR:  # its encoder crashes at more
+        return f"Vorbis has no {sr} Hz here; set source.sr to at most {VORBIS_MAX_SR}"
     if encoding == "flac" and not 1 <= sr <= FLAC_MAX_SR:
         return f"FLAC has no {sr} Hz; set source.sr to at most {FLAC_MAX_SR}"
     most = {"flac": FLAC_MAX_CHANNELS, "pcm": n_channels}.get(encoding, LOSSY_MAX_CHANNELS)

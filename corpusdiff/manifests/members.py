@@ -33,6 +33,9 @@ BLOCK_BYTES = 1 << 20
 #: The longest header of a tar's member that is believed (long names, extended headers), in bytes.
 _LONGEST_HEADER = 1 << 20
 
+#: How many such headers one member may have.
+_MOST_HEADERS = 16
+
 
 @dataclass(frozen=True)
 class Member:
@@ -111,8 +114,8 @@ def tar_members(place: str, wants: Callable[[str, int], bool] | None = None) -> 
             if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which is a place behind all files
                 raise
             raise ManifestError(
-                f"{place}: not a tar that can be read, after {last} ({error}). A packed one (.tar.gz) has to be "
-                "unpacked first: gunzip keeps it a tar"
+                f"{place}: not a tar that can be read, after {last} ({error}). Copy it again; a packed one (.tar.gz) "
+                "has to be unpacked first, as gunzip does"
             ) from error
         file.seek(0, os.SEEK_END)
         if end > file.tell():
@@ -120,13 +123,18 @@ def tar_members(place: str, wants: Callable[[str, int], bool] | None = None) -> 
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header, which may not be longer than any is."""
+    """A member's header. What describes it may be no longer, and no more, than any is: the library takes it all."""
 
-    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+    def _proc_member(self, tar: Any) -> Any:
         described = self.type in {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
-        named = self.type in {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
-        if (described or named) and self.size > _LONGEST_HEADER:
+        if not described and self.type not in {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}:
+            tar.n_descriptions = 0
+            return super()._proc_member(tar)  # type: ignore[misc]
+        if self.size > _LONGEST_HEADER:
             raise tarfile.HeaderError(f"a header of {self.size} bytes")
+        tar.n_descriptions = getattr(tar, "n_descriptions", 0) + 1
+        if tar.n_descriptions > _MOST_HEADERS:
+            raise tarfile.HeaderError(f"more than {_MOST_HEADERS} headers of one member")
         return super()._proc_member(tar)  # type: ignore[misc]
 
 

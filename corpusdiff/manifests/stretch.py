@@ -26,6 +26,9 @@ _MOST_PROBES = 24
 #: How close in bytes the search comes to a place; the frames in between are fetched with the stretch.
 _CLOSE_BYTES = 256 * 2**10
 
+#: Samples in the smallest frame of FLAC.
+_SMALLEST_BLOCK = 16
+
 _RIFF = {b"RIFF", b"RF64"}
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
@@ -148,7 +151,7 @@ def _stream(head: bytes) -> _Stream | None:
     smallest, largest = struct.unpack_from(">HH", info)
     packed = int.from_bytes(info[10:18], "big")
     sr, n_samples = packed >> 44, packed & (1 << 36) - 1
-    if smallest != largest or not sr or not n_samples:
+    if smallest != largest or smallest < _SMALLEST_BLOCK or not sr or not n_samples:
         return None
     return _Stream(info, largest, sr, (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1, n_samples, at)
 

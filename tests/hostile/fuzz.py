@@ -6,8 +6,10 @@ PYTHONPATH=tests python -m hostile.fuzz TARGET --seconds N
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +25,9 @@ with atheris.instrument_imports(include=["corpusdiff"], enable_loader_override=F
     from corpusdiff.manifests.kaldi import KaldiManifest
     from corpusdiff.manifests.lhotse import LhotseManifest
     from corpusdiff.manifests.nemo import NemoManifest
+    from corpusdiff.manifests.stretch import Wanted, fetch_stretch
     from corpusdiff.manifests.table import CsvManifest, ParquetManifest
+    from corpusdiff.manifests.tars import WebDatasetManifest
     from corpusdiff.pipe import Pipe, PipeClosed
     from corpusdiff.planfile import load_plan
     from corpusdiff.store.codec import decode_chunk
@@ -53,6 +57,24 @@ def _kaldi(data: bytes) -> None:
     for name, part in zip(("wav.scp", "segments", "text", "utt2spk"), parts, strict=False):
         (FOLDER / name).write_bytes(part)
     list(KaldiManifest(str(FOLDER)).tracks())
+
+
+def _stretch(data: bytes) -> None:
+    whole = data + bytes(2 << 20)
+    file = fetch_stretch(lambda start, stop: whole[start:stop], len(whole), Wanted(0.5, 1.0, 100), None)
+    if file is not None:
+        file.close()
+
+
+def _tar() -> bytes:
+    """A sample of three small files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in (("a.wav", b"RIFF"), ("a.json", b'{"id": "x"}'), ("a.txt", b"hello")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()[:4096]
 
 
 def _job(data: bytes) -> None:
@@ -119,6 +141,12 @@ def _control(data: bytes) -> None:
 
 
 #: Name of a target, what it parses, the errors that it documents, and what to start from.
+#: Beginnings of a WAV file and of a FLAC file, one second of each.
+_HEADS = (
+    b"RIFF\x24\x7d\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\x3e\0\0\0\x7d\0\0\2\0\x10\0data\0\x7d\0\0",
+    bytes.fromhex("664c6143800000221000100000000e00100003e800f000003e80") + bytes(16) + b"\xff\xf8\xc5\x08\0",
+)
+
 TARGETS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...], tuple[bytes, ...]]] = {
     "csv": (_manifest(CsvManifest, "m.csv"), (ManifestError,), (b'path,text,start,duration\na.wav,"x, y",1,2\n',)),
     "tsv": (_manifest(CsvManifest, "m.tsv"), (ManifestError,), (b"path\tid\na.wav\tone\n",)),
@@ -134,6 +162,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...],
     ),
     "kaldi": (_kaldi, (ManifestError,), (b"a a.wav\n\x00u a 0 1\n\x00u hello\n\x00u s\n",)),
     "parquet": (_manifest(ParquetManifest, "m.parquet"), (ManifestError,), (b"PAR1",)),
+    "tar": (_manifest(WebDatasetManifest, "m.tar"), (ManifestError,), (_tar(),)),
+    "stretch": (_stretch, (), (_HEADS[0], _HEADS[1])),
     "job": (_job, (UsageError,), (b'description = "x"\n[source]\nsr = 8000\n[[chain]]\nstage = "level"\nk = -0.1\n',)),
     "set": (_set, (UsageError,), (b"source.sr=8000", b"chain.level.k=-0.5", b"output.flac.level=3")),
     "expression": (_expression, (ParameterError,), (b'snr_db < 10 and lang == "zh"', b"n in [1, 2] or not missing(n)")),

@@ -243,6 +243,12 @@ def test_hostile_tars(tmp_path):
     path.write_bytes(bomb.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
     with pytest.raises(ManifestError, match="header of 1099511627776 bytes"):
         list(tar_members(str(path)))
+    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
+        link = tarfile.TarInfo("one of many")
+        link.type, link.size = kind, 1
+        path.write_bytes((link.tobuf(tarfile.GNU_FORMAT) + b"x" + bytes(511)) * 5000 + bytes(1024))
+        with pytest.raises(ManifestError, match="a.tar"):
+            list(tar_members(str(path)))
     huge = tarfile.TarInfo("huge.wav")
     huge.size = 2**50
     path.write_bytes(huge.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
