@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import random
 import re
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -177,3 +182,28 @@ class _Handler(SimpleHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
             raise ConnectionResetError
+
+
+@contextmanager
+def nginx(folder: Path, work: Path) -> Iterator[str]:
+    """The URL of a real nginx over a folder, its index on; what it writes lies in `work`."""
+    with WebServer(work) as free:  # a port of the system's choice
+        port = int(free.url.rpartition(":")[2])
+    os.chmod(work, 0o755)  # noqa: PTH101
+    (work / "nginx.conf").write_text(
+        f"pid {work}/pid; error_log stderr; daemon off; worker_processes 1; user root;\n"
+        f"events {{}} http {{ access_log off; client_body_temp_path {work}/b; proxy_temp_path {work}/p;\n"
+        f"fastcgi_temp_path {work}/f; uwsgi_temp_path {work}/u; scgi_temp_path {work}/s;\n"
+        f"server {{ listen 127.0.0.1:{port}; root {folder}; autoindex on; gzip on; gzip_types *; }} }}\n"
+    )
+    program = shutil.which("nginx", path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
+    assert program is not None
+    process = subprocess.Popen([program, "-c", work / "nginx.conf", "-p", work], stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while not (work / "pid").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
-from web_server import WebServer
+from needs import needs
+from servers import BUCKET, Proxy, S3Server
+from web_server import WebServer, nginx
 
 from corpusdiff.driver import execute
 from corpusdiff.errors import ManifestError
 from corpusdiff.jobfile import load_job
-from corpusdiff.manifests import open_manifest
+from corpusdiff.manifests import open_manifest, transport
 from corpusdiff.manifests.members import tar_members
 from corpusdiff.prepare import add_generation
 from corpusdiff.request import RunRequest
@@ -176,18 +178,58 @@ def test_the_same_rows_as_from_disk(recordings, expected, tmp_path, form):
         assert row == expected[name], name
 
 
-@pytest.mark.parametrize("form", [as_webdataset, as_nemo, as_shar, as_parquet], ids=lambda form: form.__name__)
+SERVED = {
+    as_files: "all.jsonl", as_webdataset: "train-{000..001}.tar", as_nemo: "tarred_audio_manifest.json", as_shar: "",
+    as_parquet: "data/train-00000-of-00002.parquet",
+}  # fmt: skip
+
+
+def same_from(url, form, expected, out):
+    """Assert that a run over what a server has gives the rows of the files."""
+    if form is as_parquet:  # without the file that holds the damaged one
+        expected = {name: expected[name] for name in IDS[:5]}
+    assert rows_of(f"{url}/{SERVED[form]}", out, expect=0 if form is as_parquet else 3) == expected
+
+
+@pytest.mark.parametrize("form", SERVED, ids=lambda form: form.__name__)
 def test_the_same_rows_from_a_server(recordings, expected, tmp_path, form):
     """Members come by their ranges."""
     (tmp_path / "in").mkdir()
     form(tmp_path / "in", recordings)
     with WebServer(tmp_path / "in") as web:
-        if form is as_parquet:  # without the file that holds the damaged one
-            found = rows_of(f"{web.url}/data/train-00000-of-00002.parquet", tmp_path / "out", expect=0)
-            assert found == {name: expected[name] for name in IDS[:5]}
-            return
-        name = {as_webdataset: "train-{000..001}.tar", as_nemo: "tarred_audio_manifest.json", as_shar: ""}[form]
-        assert rows_of(f"{web.url}/{name}", tmp_path / "out") == expected
+        same_from(web.url, form, expected, tmp_path / "out")
+
+
+@needs("nginx")
+def test_the_same_rows_from_nginx(recordings, expected, tmp_path):
+    """A server that people have."""
+    (tmp_path / "in").mkdir()
+    for form in SERVED:
+        (tmp_path / "in" / form.__name__).mkdir()
+        form(tmp_path / "in" / form.__name__, recordings)
+    with nginx(tmp_path / "in", tmp_path) as url:
+        for form in SERVED:
+            same_from(f"{url}/{form.__name__}", form, expected, tmp_path / f"out-{form.__name__}")
+
+
+def test_the_same_rows_from_a_bucket(recordings, expected, tmp_path, monkeypatch):
+    """The same on S3."""
+    pytest.importorskip("moto.server", reason="needs moto[server]")
+    for form in SERVED:
+        (tmp_path / form.__name__).mkdir()
+        form(tmp_path / form.__name__, recordings)
+    transport._filesystem.cache_clear()  # clients of another server
+    with S3Server() as server, Proxy(server.port) as proxy:
+        for name, value in proxy.env.items():
+            monkeypatch.setenv(name, value)
+        for form in SERVED:
+            folder = tmp_path / form.__name__
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    key = f"/{BUCKET}/{form.__name__}/{path.relative_to(folder)}"
+                    assert server.request("PUT", key, path.read_bytes()) == 200
+            same_from(f"s3://{BUCKET}/{form.__name__}", form, expected, tmp_path / f"out-{form.__name__}")
+    transport._filesystem.cache_clear()
 
 
 def test_a_tar_that_has_changed(recordings, tmp_path):

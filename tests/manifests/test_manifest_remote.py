@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from needs import needs
 from servers import BUCKET, Proxy, S3Server
-from web_server import WebServer
+from web_server import WebServer, nginx
 
 from corpusdiff.errors import CorpusdiffError, ManifestError, UsageError
 from corpusdiff.manifests import Reading, heads, open_manifest, remote_listing, transport
@@ -136,33 +134,13 @@ def test_a_web_index_is_listed_as_a_folder(folder: Path, web: WebServer) -> None
 @needs("nginx")
 def test_an_index_of_nginx(folder: Path, tmp_path: Path) -> None:
     """A server that people have: its index, its etags and its ranges."""
-    with WebServer(tmp_path) as free:  # a port of the system's choice
-        port = int(free.url.rpartition(":")[2])
     shutil.copytree(folder, tmp_path / "www")
-    os.chmod(tmp_path, 0o755)  # noqa: PTH101
-    (tmp_path / "nginx.conf").write_text(
-        f"pid {tmp_path}/pid; error_log stderr; daemon off; worker_processes 1; user root;\n"
-        f"events {{}} http {{ access_log off; client_body_temp_path {tmp_path}/b; proxy_temp_path {tmp_path}/p;\n"
-        f"fastcgi_temp_path {tmp_path}/f; uwsgi_temp_path {tmp_path}/u; scgi_temp_path {tmp_path}/s;\n"
-        f"server {{ listen 127.0.0.1:{port}; root {tmp_path}/www; autoindex on; gzip on; gzip_types *; }} }}\n"
-    )
-    path = os.pathsep.join((os.environ["PATH"], "/usr/sbin"))
-    program = shutil.which("nginx", path=path)
-    assert program is not None
-    nginx = subprocess.Popen([program, "-c", tmp_path / "nginx.conf", "-p", tmp_path], stderr=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 60
-        while not (tmp_path / "pid").exists() and time.monotonic() < until:
-            time.sleep(0.02)
+    with nginx(tmp_path / "www", tmp_path) as url:
         assert [track_id for track_id, _ in listing(f"{url}/")] == [track_id for track_id, _ in listing(folder)]
         stated = list(with_file_states(open_manifest(f"{url}/").tracks(), url))
         assert [track.size for track in stated] == [size for _, size in listing(folder)]
         for track in stated:
             assert transport.read_range(absolute_path(track.path, url), 1, 3) == track.id.encode()[1:3]
-    finally:
-        nginx.terminate()
-        nginx.wait(60)
 
 
 def test_single_files(proxy: Proxy, web: WebServer) -> None:
