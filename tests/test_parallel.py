@@ -30,7 +30,7 @@ def fails(task: int) -> int:
 
 def slow(task: int) -> None:
     """Say who works, and go on for longer than any test waits."""
-    print(os.getpid(), flush=True)
+    print(f"{os.getpid()}\n", end="", flush=True)  # in one piece, for another writes too
     time.sleep(120)
 
 

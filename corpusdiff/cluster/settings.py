@@ -44,6 +44,8 @@ _TOLD_BY_US = ("marked as failed because", "Restarting worker", "be recomputed e
 @contextmanager
 def settings() -> Iterator[None]:
     """Dask's settings for the cluster's lifetime, and less of its logging."""
+    import distributed  # noqa: F401  # now: what it adds to Dask's settings would go with ours at the end
+
     everything = logging.getLogger("distributed")
     level = everything.level
     talkative = [logging.getLogger(f"distributed.{part}") for part in ("scheduler", "nanny", "client")]
