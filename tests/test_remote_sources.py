@@ -241,7 +241,7 @@ def test_a_store_that_fails_half_of_the_time(recordings: Path, local: Path, serv
 
 @pytest.mark.faults_short
 def test_latency_is_hidden(server: S3Server, tmp_path: Path) -> None:
-    """50 ms to every answer leave a run within 1.5 times of one without, though tracks are short."""
+    """Of 50 ms to every answer a run feels less than a third, though tracks are short: requests overlap."""
     folder = make_recordings(tmp_path / "src", 200)
     put(server, folder, "late")
     source, seconds = f"s3://{BUCKET}/late", {}
@@ -255,7 +255,7 @@ def test_latency_is_hidden(server: S3Server, tmp_path: Path) -> None:
         n_requests = len(proxy.requests)
     print(seconds, n_requests)
     assert n_requests * 0.05 > seconds[0.0], "else nothing was to hide"
-    assert seconds[0.05] < 1.5 * seconds[0.0], seconds
+    assert seconds[0.05] - seconds[0.0] < n_requests * 0.05 / 3, seconds
 
 
 @pytest.mark.faults_short
