@@ -9,6 +9,9 @@ FORMATS := $(VENV)/.formats
 PEERS := $(VENV)/.peers
 FAULTS := $(abspath $(VENV))/faults.jsonl
 
+# each test file has one process; a test of a cluster starts several
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
@@ -56,7 +59,7 @@ demo: venv ## make a corpus (or take CORPUS=path), process it, show what came ou
 	@PATH="$(abspath $(BIN)):$$PATH" CORPUS="$(CORPUS)" bash tests/demo.sh
 
 test: venv ## run the tests
-	$(BIN)/python -m pytest -m "not slow and not faults and not faults_short and not scale and not bench and not quality and not quality_short"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not faults and not faults_short and not scale and not bench and not quality and not quality_short"
 
 check: venv ## format, lint, types, direction of imports, size of modules
 	$(BIN)/ruff format --check .

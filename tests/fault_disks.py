@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import struct
@@ -40,7 +41,8 @@ class Disk:
         self.remount(f"size={n_bytes}")
 
     def unmount(self) -> None:
-        """Whatever is on it goes."""
+        """Whatever is on it goes; what this process has dropped is closed first."""
+        gc.collect()
         subprocess.run(["umount", self._folder], check=True)
 
 

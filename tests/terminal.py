@@ -24,7 +24,8 @@ class Terminal:
 
     def __init__(self, socket: Path, env: Mapping[str, str]) -> None:
         self._socket = str(socket)
-        self._env = {**os.environ, **env}
+        kept = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+        self._env = {**kept, **env}  # its size is its own
 
     def tmux(self, *words: str) -> str:
         """Run a command of tmux."""
