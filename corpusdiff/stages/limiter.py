@@ -20,7 +20,7 @@ from corpusdiff.units import db_to_amplitude
 _UNIT = 2.0**-40
 
 #: Intervals that are looked at together.
-_STRETCH = 16
+_STRETCH = 32
 
 
 class _State(NamedTuple):
@@ -81,9 +81,9 @@ class Limiter:
         n = x.shape[1]
         line = np.ascontiguousarray(np.concatenate([state.history, x], axis=1))
         demands, recent, numbers = state.demands.copy(), state.recent.copy(), state.numbers.copy()
-        release = rho_for_tau(self.release_s, 1.0 / sig.sr)
+        ceiling, release = float(db_to_amplitude(self.ceiling_dbtp)), rho_for_tau(self.release_s, 1.0 / sig.sr)
         gain = np.empty(n)
-        _reduce(line, gain, float(db_to_amplitude(self.ceiling_dbtp)), release, demands, recent, numbers)
+        _reduce(line, line.view(np.int32), gain, ceiling, release, demands, recent, numbers)
         delayed = line[:, HALF : HALF + n]
         y = delayed * gain.astype(np.float32) if (gain < 1.0).any() else delayed.copy()
         return y, _State(line[:, n:].copy(), demands, recent, numbers)
@@ -101,24 +101,34 @@ class Limiter:
 
 
 @njit(cache=True, nogil=True)
-def _needed(line: Audio, start: int, ceiling: float, needed: NDArray[np.int64]) -> None:
-    """Reductions in units that the intervals after samples start + HALF - 1, start + HALF ... need."""
+def _needed(
+    line: Audio, bits: NDArray[np.int32], start: int, n: int, ceiling: float, low: int, needed: NDArray[np.int64]
+) -> bool:
+    """Reductions in units that the n intervals from sample start + HALF - 1 on need; whether there are any.
+
+    `bits` is the view of `line` as integers, and `low` the bits of a float32: magnitudes of floats compare as their
+    bits do, many at a time. Where none is over `low`, no point between samples is over the ceiling.
+    """
+    is_any = False
     needed[:] = 0
     for c in range(line.shape[0]):
-        around = np.float32(0.0)
-        for i in range(start, start + needed.size + 2 * HALF - 1):
-            around = max(around, abs(line[c, i]))
-        if around * BOUND <= ceiling:
+        n_high = np.int32(0)
+        for i in range(start, start + n + 2 * HALF - 1):
+            n_high += np.int32((bits[c, i] & np.int32(0x7FFFFFFF)) > low)
+        if n_high == 0:
             continue
-        for i in range(needed.size):
+        for i in range(n):
             peak = between(line[c], start + i)
             if peak > ceiling:
                 needed[i] = max(needed[i], int(np.ceil((1.0 - ceiling / peak) / _UNIT)))
+                is_any = True
+    return is_any
 
 
 @njit(cache=True, nogil=True)
 def _reduce(
     line: Audio,
+    bits: NDArray[np.int32],
     gain: NDArray[np.float64],
     ceiling: float,
     release: float,
@@ -131,20 +141,29 @@ def _reduce(
     n = gain.size
     needed = np.zeros(_STRETCH, np.int64)
     first = line.shape[1] - n - 2 * HALF + 1  # the interval that the first new sample completes
-    for i in range(n):
-        if i % _STRETCH == 0:
-            _needed(line, first + i, ceiling, needed[: min(_STRETCH, n - i)])
-        at = int(numbers[3])
-        here = max(needed[i % _STRETCH], numbers[2])  # an interval binds the samples at both of its ends
-        numbers[2] = needed[i % _STRETCH]
-        demands[at] = 0
-        if here > 0:
-            for j in range(ahead):
-                demands[j] = max(demands[j], here)
-        following = (at + 1) % ahead
-        applied = max(demands[following], int(numbers[1] * release))
-        numbers[1] = applied
-        numbers[0] += applied - recent[at]
-        recent[at] = applied
-        numbers[3] = following
-        gain[i] = 1.0 - numbers[0] * (_UNIT / ahead)
+    low = np.array([ceiling / BOUND * (1.0 - 1e-6)], np.float32).view(np.int32)[0]
+    total, last, before, at = numbers
+    n_demanding = ahead  # samples for which there may be demands, of those that follow
+    for start in range(0, n, _STRETCH):
+        stop = min(start + _STRETCH, n)
+        is_needed = _needed(line, bits, first + start, stop - start, ceiling, low, needed)
+        if not is_needed and before == 0 and n_demanding <= 0 and last == 0 and total == 0:
+            gain[start:stop] = 1.0  # nothing to do, nothing to remember
+            at = (at + stop - start) % ahead
+            continue
+        for i in range(start, stop):
+            here = max(needed[i - start], before)  # an interval binds the samples at both of its ends
+            before = needed[i - start]
+            demands[at] = 0
+            n_demanding -= 1
+            if here > 0:
+                n_demanding = ahead
+                for j in range(ahead):
+                    demands[j] = max(demands[j], here)
+            following = at + 1 if at + 1 < ahead else 0
+            last = max(demands[following], int(last * release))
+            total += last - recent[at]
+            recent[at] = last
+            at = following
+            gain[i] = 1.0 - total * (_UNIT / ahead)
+    numbers[0], numbers[1], numbers[2], numbers[3] = total, last, before, at
