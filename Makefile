@@ -70,7 +70,7 @@ check: venv ## format, lint, types, direction of imports, size of modules
 		[ -z "$$long" ] || { echo "$$long"; exit 1; }
 
 formats: formats-venv ## exports, sources and training read by the formats' own libraries
-	$(BIN)/python -m pytest $(wildcard tests/formats tests/training tests/test_training.py) tests/test_export.py tests/test_terminal.py
+	$(BIN)/python -m pytest $(PARALLEL) $(wildcard tests/formats tests/training tests/test_training.py) tests/test_export.py tests/test_terminal.py
 
 faults: venv ## kill processes, break disks, cut links, fail stores; the table of it all
 	@rm -f $(FAULTS)
