@@ -81,7 +81,7 @@ BOUNDS = (
         _cpu("A: sox noisered", DENOISED),
         2.5,
         at_least=True,
-        today=1.6,
+        today=1.7,
         short=True,
     ),
     Bound(
@@ -89,7 +89,7 @@ BOUNDS = (
         _cpu("A: ffmpeg full", DENOISED),
         12.0,
         at_least=True,
-        today=8.4,
+        today=8.9,
         short=True,
     ),
     Bound(
@@ -97,7 +97,7 @@ BOUNDS = (
         _cpu("A: ffmpeg no loudnorm", DENOISED),
         4.0,
         at_least=True,
-        today=3.7,
+        today=3.9,
         short=True,
     ),
     Bound(
@@ -105,24 +105,24 @@ BOUNDS = (
         _cpu("A: Python script", DENOISED),
         8.0,
         at_least=True,
-        today=2.3,
+        today=2.6,
         short=True,
     ),
     Bound(
-        "C: ffmpeg's full chain, CPU over ours", _cpu("C: ffmpeg full", _C), 6.0, at_least=True, today=5.0, short=True
+        "C: ffmpeg's full chain, CPU over ours", _cpu("C: ffmpeg full", _C), 6.0, at_least=True, today=5.4, short=True
     ),
     Bound(
-        "C: the same without loudnorm", _cpu("C: ffmpeg no loudnorm", _C), 1.1, at_least=True, today=0.95, short=True
+        "C: the same without loudnorm", _cpu("C: ffmpeg no loudnorm", _C), 1.1, at_least=True, today=1.0, short=True
     ),
     Bound(
         "job `codec`: CPU over libopus alone",
-        _cpu("A: corpusdiff, codec", "A16: libopus alone, 5"),
+        _cpu("A16: corpusdiff, codec", "A16: libopus alone, 5"),
         1.3,
-        today=2.0,
+        today=1.7,
         short=True,
     ),
     # a tenth of B takes the pool a fifth of a second: too little to be measured apart from its start
-    Bound("B, converted: CPU over the bare pool's, starting apart", _marginal, 2.0, today=2.5),
+    Bound("B, converted: CPU over the bare pool's, starting apart", _marginal, 2.0, today=3.2),
     Bound("start of `run` to the first committed shard, s", _figure("first shard, s"), 5.0, wall=True),
     Bound("speed-up by 4 workers, of the floor pool's own", _speed_up, 0.95, at_least=True, wall=True),
     Bound("peak memory of a process on A to D, MB", _peak_mb, 350.0, short=True),
