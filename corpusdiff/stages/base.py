@@ -97,6 +97,27 @@ class Signal:
     n_references: int = 0
 
 
+#: What is left of the past once a stage has heard its `WarmUp`, at most, where no input is over full scale.
+FORGOTTEN = 1e-9
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """How a stage can begin in the middle of a track.
+
+    Begun with its initial state at a multiple of `grid`, its output after `memory` samples is that of a stage that has
+    heard the track from its start, within `FORGOTTEN` and the rounding of float32.
+
+    Parameters
+    ----------
+    memory : samples
+    grid : samples, counted from the track's start
+    """
+
+    memory: int
+    grid: int = 1
+
+
 @runtime_checkable
 class Stage(Protocol):
     """One step of a chain. Implementations are frozen dataclasses of JSON-able parameters.
@@ -104,6 +125,9 @@ class Stage(Protocol):
     Two class attributes say what a stage asks for. ``takes_references = True``: its blocks have the rows of the far-end
     signals too, (n_channels + n_references, n) in and (n_channels, n) out; others never see them.
     ``needs_measured = True``: it cannot do without the first pass, and hence not in real time.
+
+    A stage whose past can be bounded has a method ``warm_up(sig)`` that gives a `WarmUp`, or None where it cannot with
+    these parameters. One without it cannot begin in the middle of a track.
     """
 
     name: ClassVar[str]
@@ -133,6 +157,13 @@ def takes_references(stage: Stage) -> bool:
 def needs_measured(stage: Stage) -> bool:
     """Whether the stage cannot do without the first pass."""
     return bool(getattr(stage, "needs_measured", False))
+
+
+def warm_up(stage: Stage, sig: Signal) -> WarmUp | None:
+    """How the stage can begin in the middle of a track; None where nothing bounds what it remembers."""
+    found = getattr(stage, "warm_up", None)
+    result: WarmUp | None = found(sig) if found is not None else None
+    return result
 
 
 def run_blocks(stage: Stage, blocks: Iterable[Audio], sig: Signal) -> Iterator[Audio]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -9,7 +10,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from corpusdiff.costs import TRANSFORM, part
-from corpusdiff.stages.base import Audio, Signal, Stage, State, takes_references
+from corpusdiff.stages.base import Audio, Signal, Stage, State, WarmUp, takes_references, warm_up
 from corpusdiff.stages.spectral import Fused, Spectral, SpectralGain
 
 
@@ -53,6 +54,14 @@ class Chain:
             states.append(after)
             lines.append(line)
         return x, (tuple(states), tuple(lines))
+
+    def warm_up(self, sig: Signal) -> WarmUp | None:
+        """One after the other: what a stage hears is right once those before it have forgotten."""
+        found = [warm_up(stage, sig) for stage in self.stages]
+        known = [each for each in found if each is not None]
+        if len(known) < len(found):
+            return None
+        return WarmUp(sum(each.memory for each in known), math.lcm(*(each.grid for each in known)))
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """What the stages still hold, each passed through those that follow."""

@@ -19,7 +19,7 @@ from corpusdiff import costs
 from corpusdiff.dsp import stft
 from corpusdiff.dsp.spectrum import mean_power
 from corpusdiff.errors import ParameterError
-from corpusdiff.stages.base import Audio, Signal, State
+from corpusdiff.stages.base import Audio, Signal, State, WarmUp
 from corpusdiff.stages.checks import whole
 
 #: (n_frames, n_bins) float32.
@@ -37,6 +37,10 @@ class SpectralGain(Protocol):
 
     def is_fixed(self, sig: Signal) -> bool:
         """Whether the gains depend on neither the frame nor the state."""
+        ...
+
+    def is_memoryless(self, sig: Signal) -> bool:
+        """Whether the gains of a frame depend on nothing before it."""
         ...
 
     def initial_gain_state(self, sig: Signal) -> State:
@@ -93,6 +97,12 @@ class Fused:
         y, transform = stft.process(x, state[0], self.n_fft, self.hop_length, change)
         return y, (transform, change.states, state[2])
 
+    def warm_up(self, sig: Signal) -> WarmUp | None:
+        """The frames that an output sample is made of, where each one's gains depend on nothing before it."""
+        if not all(part.is_memoryless(sig) for part in self.parts):
+            return None
+        return WarmUp(2 * self.n_fft, self.hop_length)
+
     def flush(self, state: State, sig: Signal) -> Audio:
         """What silence after the end pushes out."""
         return stft.flush(state[0], self.n_fft, self.hop_length, _Change(self.parts, state[1], state[2], sig))
@@ -123,6 +133,14 @@ class Spectral:
     def is_fixed(self, sig: Signal) -> bool:
         """Whether the gains depend on neither the frame nor the state; a stage that knows so may say so."""
         return False
+
+    def is_memoryless(self, sig: Signal) -> bool:
+        """Whether the gains of a frame depend on nothing before it; a stage that knows so may say so."""
+        return self.is_fixed(sig)
+
+    def warm_up(self, sig: Signal) -> WarmUp | None:
+        """See `Fused`."""
+        return self._alone().warm_up(sig)
 
     def _alone(self) -> Fused:
         return Fused((self,))  # type: ignore[arg-type]  # a subclass has the gains
