@@ -36,10 +36,9 @@ def in_pieces(x, sr, cuts, block=50000):
     meters = []
     for piece in pieces(x.shape[1], cuts):
         meter = PieceMeter(sr, len(x), piece)
-        stop = None if piece.stop is None else piece.stop + meter.tail
-        heard = x[:, piece.start - meter.lead : stop]
+        heard = x[:, meter.needs.start : meter.needs.stop]
         for start in range(0, heard.shape[1], block):
-            meter.update(heard[:, start : start + block])
+            meter.update(meter.needs.start + start, heard[:, start : start + block])
         meters.append(pickle.loads(pickle.dumps(meter)))
     return merged(meters).finish()
 
