@@ -73,20 +73,51 @@ class Cut:
 
     def at_job(self, stretch: Stretch) -> Iterator[tuple[int, Audio]]:
         """Places and blocks (n_channels, n) float32 of a stretch at the job's rate. Raises TrackError."""
+        line = self.line(stretch)
+        for at, x in self.decoded(line.needs):
+            yield from line.push(at, x)
+        yield from line.flush()
+
+    def line(self, stretch: Stretch) -> Line:
+        """What brings a stretch (at the job's rate) from the file's rate to the job's."""
         there, here = self._ratio
         lead = 0 if there == here else -(-LEAD // min(there, here))
         first = max(0, stretch.start // here - lead)
-        heard = Stretch(first * there, None if stretch.stop is None else (-(-stretch.stop // here) + lead) * there)
-        resampler = Resampler(self.sr_in, self.sr, self.n_channels)
-        at = first * here
-        for _, x in self.decoded(heard):
-            y = resampler.process(downmix(x, self.n_channels))
-            yield from _kept(stretch, at, y)
-            at += y.shape[1]
-        yield from _kept(stretch, at, resampler.flush())
+        stop = None if stretch.stop is None else (-(-stretch.stop // here) + lead) * there
+        return Line(self, Stretch(first * there, stop), stretch, first * here)
 
 
-def _kept(stretch: Stretch, at: int, y: Audio) -> Iterator[tuple[int, Audio]]:
-    kept = stretch.of(y, at)
-    if kept.shape[1]:
-        yield max(at, stretch.start), kept
+class Line:
+    """Resamples a stretch of a track, block by block.
+
+    Parameters
+    ----------
+    cut : the track
+    needs : what of it has to come, at the file's rate
+    stretch : what is wanted, at the job's rate
+    at : place, at the job's rate, of the first sample that is needed
+    """
+
+    def __init__(self, cut: Cut, needs: Stretch, stretch: Stretch, at: int) -> None:
+        self.needs = needs
+        self._stretch = stretch
+        self._n_channels = cut.n_channels
+        self._resampler = Resampler(cut.sr_in, cut.sr, cut.n_channels)
+        self._at = at
+
+    def push(self, at: int, x: Audio) -> Iterator[tuple[int, Audio]]:
+        """Place and block (n_heard, n) in; places and blocks (n_channels, n) out."""
+        needed = self.needs.of(x, at)
+        if needed.shape[1]:
+            yield from self._kept(self._resampler.process(downmix(needed, self._n_channels)))
+
+    def flush(self) -> Iterator[tuple[int, Audio]]:
+        """The rest. Nothing may come afterwards."""
+        yield from self._kept(self._resampler.flush())
+
+    def _kept(self, y: Audio) -> Iterator[tuple[int, Audio]]:
+        kept = self._stretch.of(y, self._at)
+        at = max(self._at, self._stretch.start)
+        self._at += y.shape[1]
+        if kept.shape[1]:
+            yield at, kept

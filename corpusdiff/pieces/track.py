@@ -122,11 +122,14 @@ class _Together:
 
 def _measure(cut: Cut, piece: Stretch) -> _Together:
     meter = PieceMeter(cut.sr_in, cut.n_heard, cut.at_source(piece))
-    for at, x in cut.decoded(meter.needs):
-        meter.update(at, x)
     levels = piece_levels(cut.sr, cut.n_channels, piece)
-    for at, y in cut.at_job(levels.needs):
-        levels.update(at, y)
+    line = cut.line(levels.needs)
+    for at, x in cut.decoded(union([meter.needs, line.needs])):
+        meter.update(at, x)
+        for place, y in line.push(at, x):
+            levels.update(place, y)
+    for place, y in line.flush():
+        levels.update(place, y)
     return _Together(meter, levels)
 
 
