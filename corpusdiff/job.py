@@ -103,10 +103,6 @@ class Job:
         """Name of the first rule that holds of a track."""
         return next((rule.name for rule in self.rules if rule.condition.holds(values)), DEFAULT_RULE)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as its dictionary: compiled conditions are made anew."""
-        return Job.from_dict, (self.to_dict(),)
-
     def to_dict(self) -> dict[str, Any]:
         """JSON types only; every default is spelled out."""
         return {

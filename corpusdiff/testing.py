@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from corpusdiff.stages import registry
-from corpusdiff.stages.base import Audio, Measured, Signal, Spectrum, Stage, State, run_whole, takes_references, warm_up
+from corpusdiff.stages.base import Audio, Measured, Signal, Spectrum, Stage, State, run_whole, takes_references
 
 #: The largest ``tolerance`` that a stage may declare.
 MAX_TOLERANCE = 1e-6
@@ -52,7 +52,6 @@ def check_stage(
         _check_purity(stage, x, sig)
         _check_causality(stage, x, sig)
         _check_finite(stage, x, sig)
-        _check_warm_up(stage, sig)
     _check_silent(stage, np.zeros_like(x), causal)
     _check_json(stage)
     _check_identity(stage, x, causal)
@@ -164,22 +163,6 @@ def _check_finite(stage: Stage, x: Audio, sig: Signal) -> None:
         assert run_whole(stage, x[:, :n], sig).shape == (sig.n_channels, n), (
             f"a track of {n} samples changes its length"
         )
-
-
-def _check_warm_up(stage: Stage, sig: Signal) -> None:
-    """Begun in the middle, it gives the same as from the start once it has heard what it says it remembers."""
-    declared = warm_up(stage, sig)
-    if declared is None:
-        return
-    start = -(-5000 // declared.grid) * declared.grid
-    n_rows = sig.n_channels + sig.n_references
-    loud = np.clip(make_signal(sig.sr, n_rows, 2 * start)[:, :start] + np.float32(0.7), -1, 1)  # hard to forget
-    x = np.concatenate([loud, make_signal(sig.sr, n_rows, declared.memory + 4000)], axis=1)
-    whole = _steps(stage, [x], sig)[:, start + declared.memory :].astype(np.float64)
-    worst = float(np.abs(_steps(stage, [x[:, start:]], sig)[:, declared.memory :] - whole).max())
-    assert worst <= MAX_TOLERANCE, (
-        f"begun at sample {start}, {declared.memory} samples later it differs by {worst:g}: it remembers more"
-    )
 
 
 def _check_silent(stage: Stage, silence: Audio, sig: Signal) -> None:

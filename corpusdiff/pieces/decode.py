@@ -5,10 +5,11 @@ The resampler goes on in phase where it begins at a multiple of the ratio's peri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import gcd
 
+from corpusdiff.costs import DECODE, RESAMPLE, made_in, part
 from corpusdiff.dsp.resample import Resampler, downmix
 from corpusdiff.finish import TrackContext
 from corpusdiff.manifests.base import Track
@@ -17,6 +18,9 @@ from corpusdiff.stages.base import Audio
 
 #: Samples, at the lower of the two rates, after which the resampler has forgotten what was before.
 LEAD = 1024
+
+#: Seconds after which the resampler begins anew.
+SEGMENT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Cut:
         there, here = self._ratio
         return Stretch(piece.start * there // here, None if piece.stop is None else piece.stop * there // here)
 
-    def decoded(self, stretch: Stretch) -> Iterator[tuple[int, Audio]]:
-        """Places and blocks (n_heard, n) float32 of a stretch at the file's rate. Raises TrackError."""
+    def decoded(self, stretch: Stretch, on_decoded: Callable[[float], None]) -> Iterator[tuple[int, Audio]]:
+        """Places and blocks (n_heard, n) float32 of a stretch at the file's rate, told in seconds. Raises TrackError."""
         first = round(self.track.offset_s * self.sr_in)
         stop = self.n_claimed if self.track.duration_s is not None else stretch.stop
         if stretch.stop is not None and stop is not None:
@@ -67,16 +71,41 @@ class Cut:
         part = replace(self.track, offset_s=(first + stretch.start) / self.sr_in, duration_s=duration_s)
         at = stretch.start
         with self.context.open(part) as reader:
-            for x in reader.blocks():
+            for x in made_in(DECODE, reader.blocks()):
                 yield at, x
                 at += x.shape[1]
+                on_decoded((at - stretch.start) / self.sr_in)
 
-    def at_job(self, stretch: Stretch) -> Iterator[tuple[int, Audio]]:
-        """Places and blocks (n_channels, n) float32 of a stretch at the job's rate. Raises TrackError."""
-        line = self.line(stretch)
-        for at, x in self.decoded(line.needs):
-            yield from line.push(at, x)
-        yield from line.flush()
+    def at_job(self, stretch: Stretch, on_decoded: Callable[[float], None]) -> Iterator[tuple[int, Audio]]:
+        """Places and blocks (n_channels, n) float32 of a stretch at the job's rate. Raises TrackError.
+
+        A sample is the same whichever stretch it is asked for in: the resampler begins anew at planned places.
+        """
+        done_s = 0.0
+        for segment in self._segments(stretch):
+            heard_s = 0.0
+            line = self.line(segment)
+            for at, x in self.decoded(line.needs, lambda seconds: None):
+                heard_s += x.shape[1] / self.sr_in
+                on_decoded(done_s + heard_s)
+                for place, y in line.push(at, x):
+                    yield from _within(stretch, place, y)
+            for place, y in line.flush():
+                yield from _within(stretch, place, y)
+            done_s += heard_s
+
+    def _segments(self, stretch: Stretch) -> Iterator[Stretch]:
+        """What the resampler is run over in one go, as far as a stretch needs it; the last is open."""
+        there, here = self._ratio
+        if there == here:
+            yield stretch
+            return
+        length = round(SEGMENT_S * self.sr / here) * here
+        last = max(0, self.n_claimed * here // there // length - 1)
+        for k in range(min(stretch.start // length, last), last + 1):
+            if stretch.stop is not None and k * length >= stretch.stop:
+                return
+            yield Stretch(k * length, None if k == last else (k + 1) * length)
 
     def line(self, stretch: Stretch) -> Line:
         """What brings a stretch (at the job's rate) from the file's rate to the job's."""
@@ -85,6 +114,12 @@ class Cut:
         first = max(0, stretch.start // here - lead)
         stop = None if stretch.stop is None else (-(-stretch.stop // here) + lead) * there
         return Line(self, Stretch(first * there, stop), stretch, first * here)
+
+
+def _within(stretch: Stretch, at: int, x: Audio) -> Iterator[tuple[int, Audio]]:
+    kept = stretch.of(x, at)
+    if kept.shape[1]:
+        yield max(at, stretch.start), kept
 
 
 class Line:
@@ -109,7 +144,9 @@ class Line:
         """Place and block (n_heard, n) in; places and blocks (n_channels, n) out."""
         needed = self.needs.of(x, at)
         if needed.shape[1]:
-            yield from self._kept(self._resampler.process(downmix(needed, self._n_channels)))
+            with part(RESAMPLE):
+                y = self._resampler.process(downmix(needed, self._n_channels))
+            yield from self._kept(y)
 
     def flush(self) -> Iterator[tuple[int, Audio]]:
         """The rest. Nothing may come afterwards."""

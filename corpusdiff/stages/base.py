@@ -97,27 +97,6 @@ class Signal:
     n_references: int = 0
 
 
-#: What is left of the past once a stage has heard its `WarmUp`, at most, where no input is over full scale.
-FORGOTTEN = 1e-9
-
-
-@dataclass(frozen=True)
-class WarmUp:
-    """How a stage can begin in the middle of a track.
-
-    Begun with its initial state at a multiple of `grid`, its output after `memory` samples is that of a stage that has
-    heard the track from its start, within `FORGOTTEN` and the rounding of float32.
-
-    Parameters
-    ----------
-    memory : samples
-    grid : samples, counted from the track's start
-    """
-
-    memory: int
-    grid: int = 1
-
-
 @runtime_checkable
 class Stage(Protocol):
     """One step of a chain. Implementations are frozen dataclasses of JSON-able parameters.
@@ -126,8 +105,8 @@ class Stage(Protocol):
     signals too, (n_channels + n_references, n) in and (n_channels, n) out; others never see them.
     ``needs_measured = True``: it cannot do without the first pass, and hence not in real time.
 
-    A stage whose past can be bounded has a method ``warm_up(sig)`` that gives a `WarmUp`, or None where it cannot with
-    these parameters. One without it cannot begin in the middle of a track.
+    A stage that counts time, in hops for instance, may say so by a method ``period(sig)``: the number of samples after
+    which its count is where it was. A long recording's pieces then begin where the count does.
     """
 
     name: ClassVar[str]
@@ -154,16 +133,15 @@ def takes_references(stage: Stage) -> bool:
     return bool(getattr(stage, "takes_references", False))
 
 
+def period(stage: Stage, sig: Signal) -> int:
+    """Samples after which what the stage counts of the time is where it was; 1 for one that counts nothing."""
+    own = getattr(stage, "period", None)
+    return 1 if own is None else int(own(sig))
+
+
 def needs_measured(stage: Stage) -> bool:
     """Whether the stage cannot do without the first pass."""
     return bool(getattr(stage, "needs_measured", False))
-
-
-def warm_up(stage: Stage, sig: Signal) -> WarmUp | None:
-    """How the stage can begin in the middle of a track; None where nothing bounds what it remembers."""
-    found = getattr(stage, "warm_up", None)
-    result: WarmUp | None = found(sig) if found is not None else None
-    return result
 
 
 def run_blocks(stage: Stage, blocks: Iterable[Audio], sig: Signal) -> Iterator[Audio]:

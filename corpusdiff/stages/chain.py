@@ -10,7 +10,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from corpusdiff.costs import TRANSFORM, part
-from corpusdiff.stages.base import Audio, Signal, Stage, State, WarmUp, takes_references, warm_up
+from corpusdiff.stages.base import Audio, Signal, Stage, State, period, takes_references
 from corpusdiff.stages.spectral import Fused, Spectral, SpectralGain
 
 
@@ -35,6 +35,10 @@ class Chain:
         """The sum of the stages' latencies."""
         return sum(stage.latency(sig) for stage in self.stages)
 
+    def period(self, sig: Signal) -> int:
+        """The least common multiple of the stages'."""
+        return math.lcm(*(period(stage, sig) for stage in self.stages))
+
     def initial_state(self, sig: Signal) -> State:
         """The stages' states, and the references that wait for the audio in the stage before each."""
         latencies = [0, *(stage.latency(sig) for stage in self.stages[:-1])]
@@ -54,14 +58,6 @@ class Chain:
             states.append(after)
             lines.append(line)
         return x, (tuple(states), tuple(lines))
-
-    def warm_up(self, sig: Signal) -> WarmUp | None:
-        """One after the other: what a stage hears is right once those before it have forgotten."""
-        found = [warm_up(stage, sig) for stage in self.stages]
-        known = [each for each in found if each is not None]
-        if len(known) < len(found):
-            return None
-        return WarmUp(sum(each.memory for each in known), math.lcm(*(each.grid for each in known)))
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """What the stages still hold, each passed through those that follow."""

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from corpusdiff.dsp.law import deviation_factor
-from corpusdiff.stages.base import Audio, Signal, State, WarmUp
+from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import in_range, whole
 
 
@@ -63,10 +63,6 @@ class FrameGain:
         ready = np.concatenate([state.ready, done], axis=1)
         n = x.shape[1]
         return ready[:, :n], _State(line[:, whole:].copy(), ready[:, n:].copy())
-
-    def warm_up(self, sig: Signal) -> WarmUp | None:
-        """The frame that leaves and the one that fills."""
-        return WarmUp(2 * self.frame_length, self.frame_length)
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """What waits, and the last frame as it is."""

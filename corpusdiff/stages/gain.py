@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from corpusdiff.stages.base import Audio, Signal, State, WarmUp
+from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import in_range
 from corpusdiff.units import db_to_amplitude
 
@@ -39,10 +39,6 @@ class Gain:
     def step(self, x: Audio, state: State, sig: Signal) -> tuple[Audio, State]:
         """x times the gain."""
         return x * np.float32(db_to_amplitude(self.gain_db)), state
-
-    def warm_up(self, sig: Signal) -> WarmUp | None:
-        """Nothing is remembered."""
-        return WarmUp(0)
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """Nothing is left."""

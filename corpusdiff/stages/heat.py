@@ -62,10 +62,6 @@ class Heat(Spectral):
         """Nothing is carried. Raises ParameterError for a diffusivity that is too high for the bins."""
         self._multiplier(sig)
 
-    def is_memoryless(self, sig: Signal) -> bool:
-        """Each frame is blurred by itself."""
-        return True
-
     def gains(self, power: Bins, state: State, sig: Signal) -> tuple[Bins, State]:
         """Root of new power over old."""
         import scipy.fft

@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 from corpusdiff.dsp import linear_phase
 from corpusdiff.dsp.filters import butterworth_highpass, filter_sections
 from corpusdiff.errors import ParameterError
-from corpusdiff.stages.base import FORGOTTEN, Audio, Signal, State, WarmUp
+from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import finite, in_range, whole
-
-#: A filter that rings for longer than this is not begun in the middle of a track.
-_LONGEST_S = 60.0
 
 PHASES = ("minimum", "linear")
 
@@ -71,12 +68,6 @@ class Highpass:
         state = state.copy()
         return filter_sections(np.ascontiguousarray(x), self._sections(sig), state), state
 
-    def warm_up(self, sig: Signal) -> WarmUp | None:
-        """Until the rest of the impulse response adds up to nothing; None where that is over a minute."""
-        if self.phase == "linear":
-            return WarmUp(3 * self._design(sig).latency + 1)
-        return _warm_up(self.cutoff_hz, self.order, sig.sr)
-
     def flush(self, state: State, sig: Signal) -> Audio:
         """What silence after the end pushes out."""
         return self.step(np.zeros((sig.n_channels, self.latency(sig)), np.float32), state, sig)[0]
@@ -90,21 +81,6 @@ class Highpass:
 
     def _sections(self, sig: Signal) -> NDArray[np.float64]:
         return _sections(self.cutoff_hz, self.order, sig.sr)
-
-
-@lru_cache
-def _warm_up(cutoff_hz: float, order: int, sr: int) -> WarmUp | None:
-    """Where the sum of magnitudes of the impulse response from there on is `FORGOTTEN`."""
-    slowest = 2 * np.pi * cutoff_hz * np.sin(np.pi / (2 * order))  # of the analogue poles, per second
-    n = int(np.ceil(-2 * np.log(FORGOTTEN) / slowest * sr)) + 64
-    if n > _LONGEST_S * sr:
-        return None
-    impulse = np.zeros((1, n), np.float32)
-    impulse[0, 0] = 1.0
-    sections = _sections(cutoff_hz, order, sr)
-    response = np.abs(filter_sections(impulse, sections, np.zeros((1, len(sections), 2)))[0].astype(np.float64))
-    rest = np.cumsum(response[::-1])[::-1]
-    return WarmUp(int(np.count_nonzero(rest > FORGOTTEN)))
 
 
 @lru_cache

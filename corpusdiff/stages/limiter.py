@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from corpusdiff.dsp.law import rho_for_tau
 from corpusdiff.dsp.truepeak import BOUND, HALF, between
 from corpusdiff.errors import ParameterError
-from corpusdiff.stages.base import FORGOTTEN, Audio, Signal, State, WarmUp
+from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import in_range
 from corpusdiff.units import db_to_amplitude
 
@@ -88,17 +87,6 @@ class Limiter:
         delayed = line[:, HALF : HALF + n]
         y = delayed * gain.astype(np.float32) if (gain < 1.0).any() else delayed.copy()
         return y, _State(line[:, n:].copy(), demands, recent, numbers)
-
-    def warm_up(self, sig: Signal) -> WarmUp | None:
-        """A full reduction's release, and the look-ahead.
-
-        Two reductions come closer by the release at every sample, whatever is demanded: |max(a, x) - max(a, y)| is at
-        most |x - y|. None where the rounding down to whole units could keep them apart.
-        """
-        release = rho_for_tau(self.release_s, 1.0 / sig.sr)
-        if _UNIT / (1.0 - release) > FORGOTTEN * 10:
-            return None
-        return WarmUp(math.ceil(math.log(FORGOTTEN) / math.log(release)) + 2 * self.latency(sig) + 2 * HALF)
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """What silence after the end pushes out."""

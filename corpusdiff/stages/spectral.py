@@ -7,6 +7,7 @@ the exact identity.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -19,7 +20,7 @@ from corpusdiff import costs
 from corpusdiff.dsp import stft
 from corpusdiff.dsp.spectrum import mean_power
 from corpusdiff.errors import ParameterError
-from corpusdiff.stages.base import Audio, Signal, State, WarmUp
+from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import whole
 
 #: (n_frames, n_bins) float32.
@@ -37,10 +38,6 @@ class SpectralGain(Protocol):
 
     def is_fixed(self, sig: Signal) -> bool:
         """Whether the gains depend on neither the frame nor the state."""
-        ...
-
-    def is_memoryless(self, sig: Signal) -> bool:
-        """Whether the gains of a frame depend on nothing before it."""
         ...
 
     def initial_gain_state(self, sig: Signal) -> State:
@@ -83,6 +80,11 @@ class Fused:
         """A frame less one sample."""
         return self.n_fft - 1
 
+    def period(self, sig: Signal) -> int:
+        """A hop, or as many of them as its parts count."""
+        counts = (getattr(part, "frame_period", None) for part in self.parts)
+        return self.hop_length * math.lcm(*(count(sig) for count in counts if count is not None))
+
     def initial_state(self, sig: Signal) -> State:
         """The transform's state, the parts', and what is added to every frame where the gains are fixed."""
         gains = tuple(part.initial_gain_state(sig) for part in self.parts)
@@ -96,12 +98,6 @@ class Fused:
         change = _Change(self.parts, state[1], state[2], sig)
         y, transform = stft.process(x, state[0], self.n_fft, self.hop_length, change)
         return y, (transform, change.states, state[2])
-
-    def warm_up(self, sig: Signal) -> WarmUp | None:
-        """The frames that an output sample is made of, where each one's gains depend on nothing before it."""
-        if not all(part.is_memoryless(sig) for part in self.parts):
-            return None
-        return WarmUp(2 * self.n_fft, self.hop_length)
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """What silence after the end pushes out."""
@@ -118,6 +114,10 @@ class Spectral:
         """A frame less one sample."""
         return self._alone().latency(sig)
 
+    def period(self, sig: Signal) -> int:
+        """See `Fused`."""
+        return self._alone().period(sig)
+
     def initial_state(self, sig: Signal) -> State:
         """See `Fused`."""
         return self._alone().initial_state(sig)
@@ -133,14 +133,6 @@ class Spectral:
     def is_fixed(self, sig: Signal) -> bool:
         """Whether the gains depend on neither the frame nor the state; a stage that knows so may say so."""
         return False
-
-    def is_memoryless(self, sig: Signal) -> bool:
-        """Whether the gains of a frame depend on nothing before it; a stage that knows so may say so."""
-        return self.is_fixed(sig)
-
-    def warm_up(self, sig: Signal) -> WarmUp | None:
-        """See `Fused`."""
-        return self._alone().warm_up(sig)
 
     def _alone(self) -> Fused:
         return Fused((self,))  # type: ignore[arg-type]  # a subclass has the gains

@@ -114,10 +114,6 @@ class Timbre(Spectral):
         """The long-term spectrum is known, and the same for all frames."""
         return self.mode in {"flat", "profile"} and sig.measured is not None and self.act_on == "all"
 
-    def is_memoryless(self, sig: Signal) -> bool:
-        """As fixed gains, or each frame's from itself alone."""
-        return self.is_fixed(sig) or (self.mode == "frame" and self.act_on == "all")
-
     def gains(self, power: Bins, state: State, sig: Signal) -> tuple[Bins, State]:
         """See the class."""
         before, activity = state

@@ -9,7 +9,7 @@ import numpy as np
 
 from corpusdiff.dsp.law import deviation_factor
 from corpusdiff.errors import ParameterError
-from corpusdiff.stages.base import Audio, Signal, State, WarmUp
+from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import in_range
 from corpusdiff.units import db_to_amplitude
 
@@ -56,10 +56,6 @@ class Width:
         factor = min(deviation_factor(self.k, self.steps), float(db_to_amplitude(self.max_boost_db)))
         change = np.float32(0.5 * self.mix * (factor - 1.0)) * (x[0] - x[1])
         return np.stack([x[0] + change, x[1] - change]), state
-
-    def warm_up(self, sig: Signal) -> WarmUp | None:
-        """Nothing is remembered."""
-        return WarmUp(0)
 
     def flush(self, state: State, sig: Signal) -> Audio:
         """Nothing is held."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import ProcessPoolExecutor
+import pickle
 from dataclasses import replace
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -17,8 +16,10 @@ from corpusdiff.jobfile import load_job
 from corpusdiff.manifests.base import Track
 from corpusdiff.pieces.decode import Cut
 from corpusdiff.pieces.share import Stretch
-from corpusdiff.pieces.track import planned, process_pieces
+from corpusdiff.pieces.joint import planned, process_pieces
+from corpusdiff.pieces.phases import PHASES
 from corpusdiff.specs import OutputSpec
+from corpusdiff.stages import registry
 from corpusdiff.track import process_track
 
 CHUNK = 1 << 14
@@ -98,14 +99,32 @@ def whole(name, context):
     return rows[0], streams.getvalue()
 
 
-def in_pieces(name, context, length=20 * CHUNK, each=map):
+class Here:
+    """Runs phases over pieces in this process, whatever travels pickled."""
+
+    def __init__(self, cut):
+        self.cut, self.streams, self.asked = cut, io.BytesIO(), []
+
+    def __call__(self, phase, pieces):
+        found = []
+        for arguments in pieces:
+            self.asked.append((phase, arguments[0].start))
+            piece, *rest = pickle.loads(pickle.dumps(arguments))
+            own = io.BytesIO()
+            result = PHASES[phase](self.cut, piece, lambda seconds: None, Sinks(own), *rest)
+            found.append((pickle.loads(pickle.dumps(result)), self.streams.tell()))
+            self.streams.write(own.getvalue())
+        return found
+
+
+def in_pieces(name, context, length=20 * CHUNK):
     """The row and the streams of a track in pieces."""
-    streams = io.BytesIO()
     cut = planned(Track(name, name), context)
     assert isinstance(cut, Cut), cut
     assert len(cut.pieces(length)) > 1
-    row = process_pieces(cut, length, Sinks(streams), each)
-    return row, streams.getvalue()
+    each = Here(cut)
+    row = process_pieces(cut, length, each)
+    return row, each.streams.getvalue()
 
 
 def samples(row, streams):
@@ -156,15 +175,6 @@ def test_rates_that_are_kept_and_a_guard(recordings):
     assert_equal(in_pieces("stereo.flac", chosen, 30 * CHUNK), expected)
 
 
-def test_any_workers_give_the_same_bytes(recordings):
-    """Two processes, each piece wherever there is room, and one."""
-    chosen = context(recordings, exact=False)
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        found = in_pieces("stereo.flac", chosen, each=pool.map)
-    assert found == in_pieces("stereo.flac", chosen)
-    assert len(found[1]) > 100_000
-
-
 def test_pieces_are_planned():
     """Whole pieces, the last at least half as long as the others and open."""
     cut = Cut(Track("a", "a.wav"), None, 44100, 2, 16000, 1, 44100 * 100)
@@ -193,8 +203,18 @@ def test_formats_without_exact_seeking_stay_whole(recordings, tmp_path):
     assert "does not land on the sample" in planned(Track("a.mp3", "a.mp3"), context(tmp_path))
 
 
-def test_a_chain_without_a_bound_is_told(recordings):
-    """The denoiser of asr cannot be run over pieces: the caller is told, and nothing is written."""
-    found, streams = in_pieces("mono.wav", context(recordings, job="asr"))
-    assert found == "nothing bounds what a stage of its chain 'noisy' remembers"
-    assert not streams
+STAGES = {
+    "level": [("level", {"act_on": "speech", "local_gate_db": 15.0, "lookahead_s": 0.4, "release_s": 0.2})],
+    "denoise": [("highpass", {"cutoff_hz": 50.0}), ("denoise", {"hop_length": 256, "max_snr_db": None})],
+    "expander": [("denoise", {"estimator": "expander", "max_snr_db": None})],
+    "running": [("running-loudness", {}), ("timbre", {"mode": "flat"})],
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stages_that_follow_what_they_hear(recordings, name):
+    """Level, noise floor and loudness are followed over the cuts."""
+    chosen = context(recordings)
+    chain = tuple(registry.create(*each) for each in STAGES[name])
+    chosen = replace(chosen, job=replace(chosen.job, chain=chain, guard=None))
+    assert_equal(in_pieces("mono.wav", chosen), whole("mono.wav", chosen))

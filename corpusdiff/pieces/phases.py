@@ -1,0 +1,206 @@
+"""The phases of a long track that run over its pieces, each a function of a piece and of small findings.
+
+What they give and take travels between machines: arrays, numbers, and this package's own classes. Audio does not:
+each phase decodes what it needs anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from corpusdiff.costs import ENCODE, MEASURE_AFTER, MEASURE_BEFORE, MEASURE_CHANGE, part
+from corpusdiff.finish import Gain, Sinks
+from corpusdiff.job import Job
+from corpusdiff.pieces.decode import Cut
+from corpusdiff.pieces.measure import PieceMeter, PieceVolume, piece_change, piece_levels
+from corpusdiff.pieces.shape import planned_run, run_over
+from corpusdiff.pieces.share import Stretch, union
+from corpusdiff.shape import MAX_HALVINGS, weakened
+from corpusdiff.spool import AudioSpool
+from corpusdiff.stages.base import Audio, Signal, State
+from corpusdiff.stages.chain import Chain
+from corpusdiff.stages.limiter import Limiter
+from corpusdiff.units import db_to_amplitude
+
+#: Hears of seconds of audio that are decoded.
+OnDecoded: TypeAlias = Callable[[float], None]
+
+
+class Together:
+    """Findings of a piece that are merged with those of the next, one by one.
+
+    Parameters
+    ----------
+    parts : meters
+    """
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def merge(self, later: Together) -> None:
+        """Go on with the findings of the piece that follows."""
+        for each, following in zip(self.parts, later.parts, strict=True):
+            each.merge(following)
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """Which chain a track gets, and what its stages may know.
+
+    Parameters
+    ----------
+    rule : its name
+    halvings : how often the guard has weakened it; more than `MAX_HALVINGS` for no chain at all
+    signal : rate, channels and what the first pass found
+    """
+
+    rule: str
+    halvings: int
+    signal: Signal
+
+    def chain(self, job: Job) -> Chain:
+        """The chain itself."""
+        if self.halvings > MAX_HALVINGS:
+            return Chain(())
+        stages = job.chains()[self.rule]
+        return Chain(weakened(stages, self.halvings) if self.halvings else stages)
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """What a chain made of a piece.
+
+    Parameters
+    ----------
+    found : volume and change
+    begins, ends : states of the chain where this piece's run counts from, and where the next one's does
+    """
+
+    found: Together
+    begins: State
+    ends: State
+
+
+@dataclass(frozen=True)
+class Written:
+    """The final audio of a piece.
+
+    Parameters
+    ----------
+    found : its meter and its volume
+    chunks : per output (index, offset, n_bytes) of the chunks in the stream that the phase was given
+    n_bytes : of these, per output
+    n_samples : of the track up to this piece's end
+    """
+
+    found: Together
+    chunks: list[list[list[int]]]
+    n_bytes: list[int]
+    n_samples: int
+
+
+def measure(cut: Cut, piece: Stretch, on_decoded: OnDecoded, _sinks: Sinks | None) -> Together:
+    """The first pass: all of it at the source's rate, and the levels at the job's."""
+    meter = PieceMeter(cut.sr_in, cut.n_heard, cut.at_source(piece))
+    levels = piece_levels(cut.sr, cut.n_channels, piece)
+    line = cut.line(levels.needs)
+    for at, x in cut.decoded(union([meter.needs, line.needs]), on_decoded):
+        with part(MEASURE_BEFORE):
+            meter.update(at, x)
+            for place, y in line.push(at, x):
+                levels.update(place, y)
+    for place, y in line.flush():
+        levels.update(place, y)
+    return Together(meter, levels)
+
+
+def shape(
+    cut: Cut, piece: Stretch, on_decoded: OnDecoded, _sinks: Sinks | None, shaping: Shaping, begins: State | None = None
+) -> Shaped:
+    """The chain over a piece, measured; from the state `begins` where it is known."""
+    sig = shaping.signal
+    chain = shaping.chain(cut.context.job)
+    run = planned_run(chain, piece, sig)
+    volume = PieceVolume(cut.sr, cut.n_channels, piece)
+    change = piece_change(cut.sr, cut.n_channels, piece)
+    wide = union([volume.needs, change.needs])
+    first, state = (run.first, chain.initial_state(sig)) if begins is None else (run.begins, begins)
+    marks: dict[int, State] = {run.begins: None} if run.ends is None else {run.begins: None, run.ends: None}
+    with ExitStack() as stack:
+        before, after = (stack.enter_context(AudioSpool(cut.n_channels, cut.context.spool)) for _ in range(2))
+
+        def heard() -> Iterator[Audio]:
+            stop = None if wide.stop is None else wide.stop + chain.latency(sig)
+            for at, x in cut.at_job(Stretch(first, stop), on_decoded):
+                before.write(wide.of(x, at))
+                yield x
+
+        for y in run_over(chain, state, heard(), first, wide, sig, marks):
+            after.write(y)
+        at = wide.start
+        for x, y in zip(before.blocks(), after.blocks(), strict=True):
+            with part(MEASURE_CHANGE):
+                volume.update(at, y)
+                change.update(at, x, y)
+            at += y.shape[1]
+    return Shaped(Together(volume, change), marks[run.begins], None if run.ends is None else marks[run.ends])
+
+
+def write(
+    cut: Cut, piece: Stretch, on_decoded: OnDecoded, sinks: Sinks | None, shaping: Shaping, gain: Gain, begins: State
+) -> Written:
+    """The final audio of a piece, measured and encoded; `begins` is its `Shaped.begins`."""
+    assert sinks is not None
+    meter = PieceMeter(cut.sr, cut.n_channels, piece, levels_only=True)
+    volume = PieceVolume(cut.sr, cut.n_channels, piece)
+    wide = union([meter.needs, volume.needs])
+    context = cut.context
+    chunks: list[list[list[int]]] = [[] for _ in context.job.outputs]
+    encoders = [
+        context.open_encoder(
+            output, cut.sr, cut.n_channels, context.chunk, cut.track.id, sinks.sink(into), piece.start // context.chunk
+        )
+        for output, into in zip(context.job.outputs, chunks, strict=True)
+    ]
+    at = wide.start
+    for y in _final(cut, shaping, gain, begins, piece, wide, on_decoded):
+        with part(MEASURE_AFTER):
+            meter.update(at, y)
+            volume.update(at, y)
+        with part(ENCODE):
+            for encoder in encoders:
+                encoder.write(piece.of(y, at))
+        at += y.shape[1]
+    with part(ENCODE):
+        closed = [encoder.close() for encoder in encoders]
+    return Written(Together(meter, volume), chunks, [each.n_bytes for each in closed], closed[0].n_samples)
+
+
+def _final(
+    cut: Cut, shaping: Shaping, gain: Gain, begins: State, piece: Stretch, wide: Stretch, on_decoded: OnDecoded
+) -> Iterator[Audio]:
+    """A stretch of the final audio: the chain, its gain, and the limiter where it is needed."""
+    sig, spec = shaping.signal, cut.context.job.loudness
+    chain = shaping.chain(cut.context.job)
+    run = planned_run(chain, piece, sig)
+    limiter = Limiter(ceiling_dbtp=spec.ceiling_dbtp) if spec is not None and gain.limiting_db else None
+    late = 0 if limiter is None else limiter.latency(sig)
+    leveled = Stretch(run.begins if limiter else wide.start, None if wide.stop is None else wide.stop + late)
+    stop = None if leveled.stop is None else leveled.stop + chain.latency(sig)
+    heard = (x for _, x in cut.at_job(Stretch(run.begins, stop), on_decoded))
+    audio = run_over(chain, begins, heard, run.begins, leveled, sig)
+    if gain.db:
+        factor = np.float32(db_to_amplitude(gain.db))
+        audio = (factor * y for y in audio)
+    if limiter is None:
+        return audio
+    return run_over(limiter, limiter.initial_state(sig), audio, leveled.start, wide, sig)
+
+
+#: By name, as they are asked for.
+PHASES: dict[str, Callable[..., Any]] = {"measure": measure, "shape": shape, "write": write}
