@@ -62,7 +62,7 @@ class Cut:
         return Stretch(piece.start * there // here, None if piece.stop is None else piece.stop * there // here)
 
     def decoded(self, stretch: Stretch, on_decoded: Callable[[float], None]) -> Iterator[tuple[int, Audio]]:
-        """Places and blocks (n_heard, n) float32 of a stretch at the file's rate, told in seconds. Raises TrackError."""
+        """Places and blocks (n_heard, n) float32 of a stretch at the file's rate. Raises TrackError."""
         first = round(self.track.offset_s * self.sr_in)
         stop = self.n_claimed if self.track.duration_s is not None else stretch.stop
         if stretch.stop is not None and stop is not None:
@@ -85,7 +85,7 @@ class Cut:
         for segment in self._segments(stretch):
             heard_s = 0.0
             line = self.line(segment)
-            for at, x in self.decoded(line.needs, lambda seconds: None):
+            for at, x in self.decoded(line.needs, lambda _seconds: None):
                 heard_s += x.shape[1] / self.sr_in
                 on_decoded(done_s + heard_s)
                 for place, y in line.push(at, x):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from corpusdiff.dsp.levels import usual_levels
+from corpusdiff.errors import TrackError
 from corpusdiff.finish import Gain, TrackContext, loudness_gain
 from corpusdiff.job import Job
 from corpusdiff.manifests.base import Track
@@ -24,9 +25,6 @@ from corpusdiff.pieces.share import Stretch
 from corpusdiff.shape import MAX_HALVINGS
 from corpusdiff.stages.base import Signal, State
 from corpusdiff.track import rule_values
-
-#: Seconds of audio in a piece, about.
-PIECE_S = 600.0
 
 
 class Each(Protocol):
@@ -73,10 +71,24 @@ def planned(track: Track, context: TrackContext) -> Cut | str:
         return Cut(track, context, reader.sr, reader.n_channels, sr, n_channels, reader.header_samples or 0)
 
 
-def piece_length(cut: Cut, piece_s: float = PIECE_S) -> int:
+def piece_length(cut: Cut, piece_s: float) -> int:
     """Samples of a piece at the job's rate: whole chunks."""
     chunk = cut.context.chunk
     return max(1, round(piece_s * cut.sr / chunk)) * chunk
+
+
+def in_pieces(track: Track, context: TrackContext, piece_s: float, each: Each) -> dict[str, Any] | None:
+    """The row of a track processed in pieces of about `piece_s`; None where it has to be processed whole.
+
+    So is one over a piece of which it fails: then the row says of the whole what is wrong with it. Raises OSError.
+    """
+    cut = planned(track, context)
+    if isinstance(cut, str) or len(cut.pieces(piece_length(cut, piece_s))) < 2:
+        return None
+    try:
+        return process_pieces(cut, piece_length(cut, piece_s), each)
+    except TrackError:
+        return None
 
 
 def process_pieces(cut: Cut, length: int, each: Each) -> dict[str, Any]:

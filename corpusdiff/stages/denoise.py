@@ -109,7 +109,9 @@ class Denoise(Spectral):
             gain, state = denoise.expander_gains(power, state, tracking, k, self.threshold_db, self.max_cut_db)
         else:
             floor = float(db_to_amplitude(-self.max_cut_db))
-            how = denoise.Gains(rho_for_tau(self.prior_tau_s, self.hop_length / sig.sr), floor, self.estimator == "omlsa")
+            how = denoise.Gains(
+                rho_for_tau(self.prior_tau_s, self.hop_length / sig.sr), floor, self.estimator == "omlsa"
+            )
             gain, state = denoise.statistical_gains(power, state, tracking, how)
         return (gain if share == 1.0 else 1 + np.float32(share) * (gain - 1)), state
 

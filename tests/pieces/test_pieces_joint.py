@@ -15,9 +15,9 @@ from corpusdiff.finish import Sinks, TrackContext
 from corpusdiff.jobfile import load_job
 from corpusdiff.manifests.base import Track
 from corpusdiff.pieces.decode import Cut
-from corpusdiff.pieces.share import Stretch
 from corpusdiff.pieces.joint import planned, process_pieces
 from corpusdiff.pieces.phases import PHASES
+from corpusdiff.pieces.share import Stretch
 from corpusdiff.specs import OutputSpec
 from corpusdiff.stages import registry
 from corpusdiff.track import process_track
