@@ -22,14 +22,14 @@ def one_by_one(tasks: Sequence[PieceTask], on_done: Callable[[], None]) -> list[
 
 
 def run_piece(task: PieceTask, role: str = "") -> PieceReport:
-    """One phase over one piece of a shard's only track, by this thread's child for a role.
+    """One phase over one piece of a track, by this thread's child for a role.
 
     Raises StoreError or OSError for trouble that the track is not to blame for.
     """
     shard = task.shard
     plan = plan_of(shard)
     objects = open_objects(shard.out, write=False)
-    (track,) = tracks_of(shard, plan)
+    track = tracks_of(shard, plan)[task.number]
     with StreamsFile(shard.options.spool) as streams:
         child = own_child(shard.options, PORTABLE if plan.portable else {}, role)
         child.configure(plan.job, plan.root, plan.chunk, streams.path)

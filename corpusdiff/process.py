@@ -6,8 +6,9 @@ import platform
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from corpusdiff.costs import DASK, PIPE, STORE, WORKER, Costs, keep, part
@@ -58,26 +59,35 @@ def _run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> Shar
         child.configure(plan.job, plan.root, plan.chunk, streams.path)
         tracks = tracks_of(task, plan)
         with Fetcher(tracks, plan.root, plan.job["source"]["reference_field"], task.options.spool) as fetcher:
-            for track in tracks:
-                pieces = _pieces(task, plan, track, objects, streams, outcome)
-                outcome.add(track, *_fetched_and_processed(track, fetcher, child, plan, streams, outcome, pieces))
+            spreads = _spreads(task, plan, tracks, objects, streams, outcome)
+            for number, track in enumerate(tracks):
+                spread = spreads.get(number)
+                outcome.add(track, *_fetched_and_processed(track, fetcher, child, plan, streams, outcome, spread))
         run = {"host": platform.node(), "cpu_s": outcome.cpu_s, "wall_s": time.monotonic() - started}
         with part(STORE):
             committed = commit_shard(objects, plan, task.shard, outcome.rows, streams.path, run)
-            if pieces is not None:
-                pieces.clear()
+            for spread in spreads.values():
+                spread.clear()
         outcome.costs = dict(child.taken_costs())
     return outcome.report(committed, time.monotonic() - started)
 
 
-def _pieces(
-    task: ShardTask, plan: Plan, track: Track, objects: Objects, streams: StreamsFile, outcome: _Outcome
-) -> Spread | None:
-    """What has the pieces of a long track processed; None for one that is not cut."""
-    seconds = float(Rows.of([track]).lengths_s()[0])
-    if not plan.cut_s or not seconds > plan.cut_s or is_url(plan.root) or is_url(track.path) or track.inside:
-        return None
-    return Spread(task, objects, streams, one_by_one, lambda share: outcome.on_decoded(share * seconds))
+def _spreads(
+    task: ShardTask, plan: Plan, tracks: Sequence[Track], objects: Objects, streams: StreamsFile, outcome: _Outcome
+) -> dict[int, Spread]:
+    """What has the pieces of long tracks processed, by their numbers in the shard."""
+    if not plan.cut_s or is_url(plan.root):
+        return {}
+    lengths_s = Rows.of(tracks).lengths_s()
+    return {
+        number: Spread(task, number, objects, streams, one_by_one, partial(_tell_share, outcome, float(seconds)))
+        for number, (track, seconds) in enumerate(zip(tracks, lengths_s, strict=True))
+        if seconds > plan.cut_s and not is_url(track.path) and not track.inside
+    }
+
+
+def _tell_share(outcome: _Outcome, seconds: float, share: float) -> None:
+    outcome.on_decoded(share * seconds)
 
 
 def _fetched_and_processed(
@@ -87,7 +97,7 @@ def _fetched_and_processed(
     plan: Plan,
     streams: StreamsFile,
     outcome: _Outcome,
-    pieces: Spread | None,
+    spread: Spread | None,
 ) -> tuple[list[dict[str, Any]], float]:
     """Rows of one track and the CPU seconds they took, after its files have come from where they are."""
     try:
@@ -95,7 +105,7 @@ def _fetched_and_processed(
             now = with_file_state(track, plan.root)
             if copies.changed or (now.size, now.version) != (track.size, track.version):
                 outcome.changed.append(track.id)
-            return _attempt(child, track, plan, copies, streams, outcome.on_decoded, pieces)
+            return _attempt(child, track, plan, copies, streams, outcome.on_decoded, spread)
     except TrackError as error:
         return [_failed(track, error.reason, str(error))], 0.0
 
@@ -107,21 +117,21 @@ def _attempt(
     copies: Copies,
     streams: StreamsFile,
     on_decoded: Callable[[float], None],
-    pieces: Spread | None,
+    spread: Spread | None,
 ) -> tuple[list[dict[str, Any]], float]:
     """Rows of one track and the CPU seconds they took."""
 
     def processed() -> Answer:
         with part(PIPE):
-            piece_s = 0.0 if pieces is None else plan.piece_s
-            return child.track(track, streams.end, on_decoded, copies.files, piece_s, pieces)
+            piece_s = 0.0 if spread is None else plan.piece_s
+            return child.track(track, streams.end, on_decoded, copies.files, piece_s, spread)
 
     try:
         answer = tried(processed, track, plan.root)
     except TrackError as error:
         return [_failed(track, error.reason, str(error))], 0.0
     streams.end = max(streams.end, answer.end)
-    return answer.rows, answer.cpu_s + (0.0 if pieces is None else pieces.cpu_s)
+    return answer.rows, answer.cpu_s + (0.0 if spread is None else spread.cpu_s)
 
 
 def _failed(track: Track, reason: str, error: str) -> dict[str, Any]:

@@ -25,12 +25,14 @@ class PieceTask:
 
     Parameters
     ----------
-    shard : whose only track it is of
+    shard : of the track
+    number : of the track in the shard
     phase : name of the phase
     arguments : packed
     """
 
     shard: ShardTask
+    number: int
     phase: str
     arguments: str
 
@@ -82,7 +84,7 @@ class Spread:
 
     Parameters
     ----------
-    task : the track's shard
+    task, number : the track's shard, and its number in it
     objects : the store
     streams : take what the pieces encode
     one_by_one : runs pieces where nobody else does
@@ -92,12 +94,14 @@ class Spread:
     def __init__(
         self,
         task: ShardTask,
+        number: int,
         objects: Objects,
         streams: Streams,
         one_by_one: MapPieces,
         on_done: Callable[[float], None],
     ) -> None:
         self._task = task
+        self._number = number
         self._objects = objects
         self._streams = streams
         self._map = _map.get() or one_by_one
@@ -119,7 +123,7 @@ class Spread:
             share = min(self._n_phases + n_done / len(pieces), 3.0) / 3.0
             self._on_done(share)
 
-        reports = self._map([PieceTask(self._task, phase, arguments) for arguments in pieces], done)
+        reports = self._map([PieceTask(self._task, self._number, phase, arguments) for arguments in pieces], done)
         self._n_phases += 1
         self.cpu_s += sum(report.cpu_s for report in reports)
         self._staged += [report.staged for report in reports if report.staged]
