@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from corpusdiff.confine import confine
 from corpusdiff.costs import CHILD, START, Costs, keep, part
@@ -31,6 +31,9 @@ from corpusdiff.manifests.base import Track
 from corpusdiff.pipe import Pipe, PipeClosed
 from corpusdiff.source import probe
 from corpusdiff.track import measure_track, process_track
+
+if TYPE_CHECKING:
+    from corpusdiff.pieces.kept import Kept
 
 _PR_SET_PDEATHSIG = 1
 
@@ -86,6 +89,7 @@ class _Server:
         self._hook = _test_hook()
         self._last_progress = 0.0
         self._costs: Costs | None = None
+        self._kept: Kept | None = None
         self._start_s = time.process_time()
 
     def serve(self) -> None:
@@ -170,7 +174,7 @@ class _Server:
         stages = all_stages(context.job)
 
         def each(phase: str, pieces: Sequence[tuple[Any, ...]]) -> list[tuple[Any, int]]:
-            self._pipe.send({"each": phase, "pieces": [packed(arguments) for arguments in pieces]})
+            self._pipe.send({"each": phase, "pieces": [[each[0].start, packed(each)] for each in pieces]})
             answer = self._pipe.receive()
             assert answer is not None
             if "failed" in answer:
@@ -181,15 +185,19 @@ class _Server:
 
     def _phase(self, phase: str, arguments: str, track: Track, context: TrackContext) -> dict[str, Any]:
         from corpusdiff.pieces.joint import planned
+        from corpusdiff.pieces.kept import Kept
         from corpusdiff.pieces.packing import packed, unpacked
-        from corpusdiff.pieces.phases import PHASES
+        from corpusdiff.pieces.phases import PHASES, Means
 
         assert self._streams is not None
         cut = planned(track, context)
         if isinstance(cut, str):
             raise TrackError("decode", f"it cannot be cut any more: {cut}")
         piece, *rest = unpacked(arguments, all_stages(context.job))
-        found = PHASES[phase](cut, piece, self._progress, Sinks(self._streams), *rest)
+        if self._kept is None:
+            self._kept = Kept()
+        kept = self._kept.of((track.id, track.path, track.offset_s, track.version, context.job.digest))
+        found = PHASES[phase](cut, piece, Means(self._progress, Sinks(self._streams), kept), *rest)
         self._streams.flush()
         return {"result": packed(found)}
 

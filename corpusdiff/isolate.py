@@ -43,8 +43,8 @@ _ENVIRON = {
 }
 
 
-#: Answers a child that asks for a phase over packed pieces.
-Each: TypeAlias = Callable[[str, Sequence[str]], Mapping[str, Any]]
+#: Answers a child that asks for a phase over pieces: their first samples, and what is packed.
+Each: TypeAlias = Callable[[str, Sequence[tuple[int, str]]], Mapping[str, Any]]
 
 
 class ChildDied(Exception):

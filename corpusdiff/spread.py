@@ -29,12 +29,14 @@ class PieceTask:
     number : of the track in the shard
     phase : name of the phase
     arguments : packed
+    where : worker that had the same piece in the phase before, and may have kept what it will want again; "" for none
     """
 
     shard: ShardTask
     number: int
     phase: str
     arguments: str
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class PieceReport:
     staged : key of what it encoded, "" for nothing
     failed : reason and words of a failure of the track
     cpu_s : CPU seconds that it took
+    where : worker that had it; "" for this process
     """
 
     result: str
     staged: str = ""
     failed: tuple[str, str] | None = None
     cpu_s: float = 0.0
+    where: str = ""
 
 
 #: Reports in the order of the tasks; calls back after each that is done.
@@ -108,9 +112,10 @@ class Spread:
         self._on_done = on_done
         self._n_phases = 0
         self._staged: list[str] = []
+        self._where: dict[int, str] = {}
         self.cpu_s = 0.0
 
-    def __call__(self, phase: str, pieces: Sequence[str]) -> Mapping[str, Any]:
+    def __call__(self, phase: str, pieces: Sequence[tuple[int, str]]) -> Mapping[str, Any]:
         """The answer for the process that asks: packed results and where what they wrote lies, or why there are none.
 
         Raises OSError and StoreError for trouble that the track is not to blame for.
@@ -123,7 +128,12 @@ class Spread:
             share = min(self._n_phases + n_done / len(pieces), 3.0) / 3.0
             self._on_done(share)
 
-        reports = self._map([PieceTask(self._task, self._number, phase, arguments) for arguments in pieces], done)
+        tasks = [
+            PieceTask(self._task, self._number, phase, arguments, self._where.get(start, ""))
+            for start, arguments in pieces
+        ]
+        reports = self._map(tasks, done)
+        self._where.update((start, report.where) for (start, _), report in zip(pieces, reports, strict=True))
         self._n_phases += 1
         self.cpu_s += sum(report.cpu_s for report in reports)
         self._staged += [report.staged for report in reports if report.staged]

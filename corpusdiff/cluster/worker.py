@@ -12,6 +12,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import replace
 
 from distributed import KilledWorker, Worker, WorkerPlugin, as_completed, get_client, get_worker, secede
 
@@ -71,8 +72,18 @@ class PiecesOnCluster:
             secede()  # so that one of the pieces may run here
             self._seceded = True
         client = get_client()
-        keys = [f"piece-{self._key}-{uuid.uuid4().hex}" for _ in tasks]
-        futures = client.map(run_piece_on_worker, tasks, key=keys, pure=False, priority=1)
+        futures = [
+            client.submit(
+                run_piece_on_worker,
+                task,
+                key=f"piece-{self._key}-{uuid.uuid4().hex}",
+                pure=False,
+                priority=1,
+                workers=[task.where] if task.where else None,
+                allow_other_workers=bool(task.where),
+            )
+            for task in tasks
+        ]
         places = {future.key: place for place, future in enumerate(futures)}
         found: list[PieceReport | None] = [None] * len(tasks)
         try:
@@ -94,7 +105,7 @@ def run_piece_on_worker(task: PieceTask) -> PieceReport | Exception:
     from corpusdiff.onepiece import run_piece  # loads what decodes
 
     try:
-        return run_piece(task)
+        return replace(run_piece(task), where=get_worker().address)
     except Exception as error:
         return _portable(error)
 

@@ -13,7 +13,7 @@ from corpusdiff.costs import DECODE, RESAMPLE, made_in, part
 from corpusdiff.dsp.resample import Resampler, downmix
 from corpusdiff.finish import TrackContext
 from corpusdiff.manifests.base import Track
-from corpusdiff.pieces.share import Stretch
+from corpusdiff.pieces.share import Stretch, union
 from corpusdiff.stages.base import Audio
 
 #: Samples, at the lower of the two rates, after which the resampler has forgotten what was before.
@@ -77,35 +77,22 @@ class Cut:
                 on_decoded((at - stretch.start) / self.sr_in)
 
     def at_job(self, stretch: Stretch, on_decoded: Callable[[float], None]) -> Iterator[tuple[int, Audio]]:
-        """Places and blocks (n_channels, n) float32 of a stretch at the job's rate. Raises TrackError.
+        """Places and blocks (n_channels, n) float32 of a stretch at the job's rate. Raises TrackError."""
+        lines = Lines(self, stretch)
+        for at, x in self.decoded(lines.needs, on_decoded):
+            yield from lines.push(at, x)
+        yield from lines.flush()
 
-        A sample is the same whichever stretch it is asked for in: the resampler begins anew at planned places.
-        """
-        done_s = 0.0
-        for segment in self._segments(stretch):
-            heard_s = 0.0
-            line = self.line(segment)
-            for at, x in self.decoded(line.needs, lambda _seconds: None):
-                heard_s += x.shape[1] / self.sr_in
-                on_decoded(done_s + heard_s)
-                for place, y in line.push(at, x):
-                    yield from _within(stretch, place, y)
-            for place, y in line.flush():
-                yield from _within(stretch, place, y)
-            done_s += heard_s
-
-    def _segments(self, stretch: Stretch) -> Iterator[Stretch]:
+    def segments(self, stretch: Stretch) -> list[Stretch]:
         """What the resampler is run over in one go, as far as a stretch needs it; the last is open."""
         there, here = self._ratio
         if there == here:
-            yield stretch
-            return
+            return [stretch]
         length = round(SEGMENT_S * self.sr / here) * here
         last = max(0, self.n_claimed * here // there // length - 1)
-        for k in range(min(stretch.start // length, last), last + 1):
-            if stretch.stop is not None and k * length >= stretch.stop:
-                return
-            yield Stretch(k * length, None if k == last else (k + 1) * length)
+        first = min(stretch.start // length, last)
+        stop = last + 1 if stretch.stop is None else min(last + 1, max(first + 1, -(-stretch.stop // length)))
+        return [Stretch(k * length, None if k == last else (k + 1) * length) for k in range(first, stop)]
 
     def line(self, stretch: Stretch) -> Line:
         """What brings a stretch (at the job's rate) from the file's rate to the job's."""
@@ -116,10 +103,53 @@ class Cut:
         return Line(self, Stretch(first * there, stop), stretch, first * here)
 
 
-def _within(stretch: Stretch, at: int, x: Audio) -> Iterator[tuple[int, Audio]]:
-    kept = stretch.of(x, at)
-    if kept.shape[1]:
-        yield max(at, stretch.start), kept
+class Lines:
+    """Resamples a stretch of a track, block by block: a sample is the same whichever stretch it is asked for in.
+
+    The resampler begins anew at planned places, every `SEGMENT_S`.
+
+    Parameters
+    ----------
+    cut : the track
+    stretch : what is wanted, at the job's rate
+
+    Attributes
+    ----------
+    needs : what of it has to come, at the file's rate
+    """
+
+    def __init__(self, cut: Cut, stretch: Stretch) -> None:
+        self._stretch = stretch
+        self._lines = [(segment, cut.line(segment)) for segment in cut.segments(stretch)]
+        self.needs = union([line.needs for _, line in self._lines])
+        self._had: list[tuple[int, Audio]] = []
+
+    def push(self, at: int, x: Audio) -> Iterator[tuple[int, Audio]]:
+        """Place and block (n_heard, n) in; places and blocks (n_channels, n) out."""
+        while self._lines:
+            line = self._lines[0][1]
+            yield from self._within(line.push(at, x))
+            if line.needs.stop is None or at + x.shape[1] < line.needs.stop:
+                break
+            yield from self._within(line.flush())
+            del self._lines[0]
+            for place, earlier in self._had:  # the next one needs some of it too
+                if self._lines:
+                    yield from self._within(self._lines[0][1].push(place, earlier))
+        self._had.append((at, x))
+        first = self._lines[1][1].needs.start if len(self._lines) > 1 else at
+        self._had = [(place, earlier) for place, earlier in self._had if place + earlier.shape[1] > first]
+
+    def flush(self) -> Iterator[tuple[int, Audio]]:
+        """The rest. Nothing may come afterwards."""
+        for _, line in self._lines[:1]:
+            yield from self._within(line.flush())
+
+    def _within(self, made: Iterator[tuple[int, Audio]]) -> Iterator[tuple[int, Audio]]:
+        for at, y in made:
+            kept = self._stretch.of(y, at)
+            if kept.shape[1]:
+                yield max(at, self._stretch.start), kept
 
 
 class Line:

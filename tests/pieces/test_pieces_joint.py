@@ -16,7 +16,8 @@ from corpusdiff.jobfile import load_job
 from corpusdiff.manifests.base import Track
 from corpusdiff.pieces.decode import Cut
 from corpusdiff.pieces.joint import planned, process_pieces
-from corpusdiff.pieces.phases import PHASES
+from corpusdiff.pieces.kept import Kept
+from corpusdiff.pieces.phases import PHASES, Means
 from corpusdiff.pieces.share import Stretch
 from corpusdiff.specs import OutputSpec
 from corpusdiff.stages import registry
@@ -103,7 +104,7 @@ class Here:
     """Runs phases over pieces in this process, whatever travels pickled."""
 
     def __init__(self, cut):
-        self.cut, self.streams, self.asked = cut, io.BytesIO(), []
+        self.cut, self.streams, self.asked, self.kept = cut, io.BytesIO(), [], Kept()
 
     def __call__(self, phase, pieces):
         found = []
@@ -111,7 +112,7 @@ class Here:
             self.asked.append((phase, arguments[0].start))
             piece, *rest = pickle.loads(pickle.dumps(arguments))
             own = io.BytesIO()
-            result = PHASES[phase](self.cut, piece, lambda seconds: None, Sinks(own), *rest)
+            result = PHASES[phase](self.cut, piece, Means(lambda seconds: None, Sinks(own), self.kept), *rest)
             found.append((pickle.loads(pickle.dumps(result)), self.streams.tell()))
             self.streams.write(own.getvalue())
         return found

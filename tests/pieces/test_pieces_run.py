@@ -106,7 +106,7 @@ def job(request, tmp_path):
 
 
 def test_any_workers_and_the_whole(recordings, tmp_path, job):
-    """Without workers, with one and with three the same bytes; within 1e-6, or a step of 16 bits, of the uncut track."""
+    """Without workers and with three the same bytes; within 1e-6, or a step of 16 bits, of the uncut track."""
     cut = made(recordings, tmp_path / "cut", *job, *CUT, "--cluster", "none")
     assert json.loads((tmp_path / "cut" / "plan" / "0000" / "plan.json").read_text())["plan"]["cut_s"] == 30
     made(recordings, tmp_path / "three", *job, *CUT, "--workers", 3)
