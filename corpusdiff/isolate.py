@@ -14,9 +14,9 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
 import psutil
 
@@ -24,7 +24,7 @@ from corpusdiff.confine import without_secrets
 from corpusdiff.errors import TrackError
 from corpusdiff.limits import Stalled, Watch
 from corpusdiff.manifests.base import Track
-from corpusdiff.pipe import Pipe, PipeClosed
+from corpusdiff.pipe import Each, Listener, Pipe, PipeClosed
 from corpusdiff.shards import RunOptions
 
 __all__ = ["TRIES", "Answer", "Child", "ChildDied", "Stalled", "close_children", "own_child"]
@@ -41,10 +41,6 @@ _ENVIRON = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
-
-
-#: Answers a child that asks for a phase over pieces: their first samples, and what is packed.
-Each: TypeAlias = Callable[[str, Sequence[tuple[int, str]]], Mapping[str, Any]]
 
 
 class ChildDied(Exception):
@@ -74,18 +70,6 @@ class Answer:
     rows: list[dict[str, Any]]
     end: int
     cpu_s: float
-
-
-def _unheard(_seconds: float) -> None:
-    """Progress that nobody waits for."""
-
-
-@dataclass(frozen=True)
-class _Listener:
-    """Who hears what a child says before its answer."""
-
-    on_progress: Callable[[float], None] = _unheard
-    each: Each | None = None
 
 
 class Child:
@@ -135,7 +119,7 @@ class Child:
         others. Raises TrackError, ChildDied, Stalled or OSError, and what `each` raises.
         """
         message = {"op": "track", "track": track.to_json(), "offset": offset, "files": dict(files or {})}
-        answer = self._ask_of(message | {"piece_s": piece_s}, _Listener(on_progress, each))
+        answer = self._ask_of(message | {"piece_s": piece_s}, Listener(on_progress, each))
         self._costs.update(answer["costs"])
         return Answer(answer["rows"], answer["end"], answer["cpu_s"])
 
@@ -147,7 +131,7 @@ class Child:
         The streams begin at 0. Raises as `track`.
         """
         message = {"op": "piece", "track": track.to_json(), "files": {}, "phase": phase, "arguments": arguments}
-        answer = self._ask_of(message, _Listener(on_progress))
+        answer = self._ask_of(message, Listener(on_progress))
         self._costs.update(answer["costs"])
         return answer["result"], answer["end"], answer["cpu_s"]
 
@@ -159,13 +143,13 @@ class Child:
     def measure(self, track: Track, files: Mapping[str, str | None] | None = None) -> list[dict[str, Any]]:
         """The first pass of one track alone, see `corpusdiff.track.measure_track`. Raises as `track`."""
         message = {"op": "measure", "track": track.to_json(), "files": dict(files or {})}
-        rows: list[dict[str, Any]] = self._ask_of(message, _Listener())["rows"]
+        rows: list[dict[str, Any]] = self._ask_of(message, Listener())["rows"]
         return rows
 
     def probe(self, path: str) -> dict[str, Any]:
         """Header of a file: sr, n_channels, n_samples. Raises TrackError, ChildDied, Stalled or OSError."""
         self._be_ready()
-        answer = self._ask_ready({"op": "probe", "path": path}, _Listener())
+        answer = self._ask_ready({"op": "probe", "path": path}, Listener())
         if "failed" in answer:
             raise TrackError("decode", answer["failed"])
         if "infrastructure" in answer:
@@ -208,7 +192,7 @@ class Child:
             else:
                 return
 
-    def _ask_of(self, message: dict[str, Any], listener: _Listener) -> dict[str, Any]:
+    def _ask_of(self, message: dict[str, Any], listener: Listener) -> dict[str, Any]:
         """The answer about a track."""
         self._set_up()
         answer = self._ask_ready(message, listener)
@@ -218,7 +202,7 @@ class Child:
             raise OSError(answer["infrastructure"])
         return answer
 
-    def _ask_ready(self, message: dict[str, Any], listener: _Listener) -> dict[str, Any]:
+    def _ask_ready(self, message: dict[str, Any], listener: Listener) -> dict[str, Any]:
         try:
             return self._ask(message, listener)
         except BaseException:  # what it waits for, or still says, is of a question that nobody asks any more
@@ -242,7 +226,7 @@ class Child:
         os.close(child_write)
         self._pipe = Pipe(our_read, our_write)
 
-    def _ask(self, message: dict[str, Any], listener: _Listener = _Listener()) -> dict[str, Any]:  # frozen
+    def _ask(self, message: dict[str, Any], listener: Listener = Listener()) -> dict[str, Any]:  # frozen
         assert self._pipe is not None
         assert self._process is not None
         try:
@@ -253,7 +237,7 @@ class Child:
         except PipeClosed:
             raise ChildDied(self._how_it_died()) from None
 
-    def _await(self, watch: Watch, listener: _Listener) -> dict[str, Any]:
+    def _await(self, watch: Watch, listener: Listener) -> dict[str, Any]:
         assert self._pipe is not None
         while True:
             answer = self._pipe.receive(timeout_s=_LOOK_EVERY_S)

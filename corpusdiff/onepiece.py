@@ -41,4 +41,4 @@ def run_piece(task: PieceTask, role: str = "") -> PieceReport:
             return failed_as(error)
         with part(STORE):
             staged = stage(objects, shard, streams.read) if streams.end else ""
-    return PieceReport(result, staged, cpu_s=cpu_s)
+    return PieceReport(result, staged, cpu_s=cpu_s, costs=dict(child.taken_costs()))

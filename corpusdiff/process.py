@@ -68,7 +68,7 @@ def _run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> Shar
             committed = commit_shard(objects, plan, task.shard, outcome.rows, streams.path, run)
             for spread in spreads.values():
                 spread.clear()
-        outcome.costs = dict(child.taken_costs())
+        outcome.costs = dict(sum((spread.costs for spread in spreads.values()), Counter(child.taken_costs())))
     return outcome.report(committed, time.monotonic() - started)
 
 

@@ -7,10 +7,11 @@ place under a name of its own, create-only, until the track is committed.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from corpusdiff.errors import TrackError
@@ -50,6 +51,7 @@ class PieceReport:
     failed : reason and words of a failure of the track
     cpu_s : CPU seconds that it took
     where : worker that had it; "" for this process
+    costs : CPU seconds by part; empty where nobody asked
     """
 
     result: str
@@ -57,6 +59,7 @@ class PieceReport:
     failed: tuple[str, str] | None = None
     cpu_s: float = 0.0
     where: str = ""
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 #: Reports in the order of the tasks; calls back after each that is done.
@@ -114,6 +117,7 @@ class Spread:
         self._staged: list[str] = []
         self._where: dict[int, str] = {}
         self.cpu_s = 0.0
+        self.costs: Counter[str] = Counter()
 
     def __call__(self, phase: str, pieces: Sequence[tuple[int, str]]) -> Mapping[str, Any]:
         """The answer for the process that asks: packed results and where what they wrote lies, or why there are none.
@@ -136,6 +140,8 @@ class Spread:
         self._where.update((start, report.where) for (start, _), report in zip(pieces, reports, strict=True))
         self._n_phases += 1
         self.cpu_s += sum(report.cpu_s for report in reports)
+        for report in reports:
+            self.costs.update(report.costs)
         self._staged += [report.staged for report in reports if report.staged]
         for report in reports:
             if report.failed is not None:
