@@ -226,7 +226,7 @@ class Child:
         os.close(child_write)
         self._pipe = Pipe(our_read, our_write)
 
-    def _ask(self, message: dict[str, Any], listener: Listener = Listener()) -> dict[str, Any]:  # frozen
+    def _ask(self, message: dict[str, Any], listener: Listener = Listener()) -> dict[str, Any]:  # noqa: B008  # frozen
         assert self._pipe is not None
         assert self._process is not None
         try:
