@@ -16,10 +16,11 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from corpusdiff.confine import confine
 from corpusdiff.costs import CHILD, START, Costs, keep, part
@@ -30,6 +31,9 @@ from corpusdiff.manifests.base import Track
 from corpusdiff.pipe import Pipe, PipeClosed
 from corpusdiff.source import probe
 from corpusdiff.track import measure_track, process_track
+
+if TYPE_CHECKING:
+    from corpusdiff.pieces.kept import Kept
 
 _PR_SET_PDEATHSIG = 1
 
@@ -85,6 +89,7 @@ class _Server:
         self._hook = _test_hook()
         self._last_progress = 0.0
         self._costs: Costs | None = None
+        self._kept: Kept | None = None
         self._start_s = time.process_time()
 
     def serve(self) -> None:
@@ -93,6 +98,7 @@ class _Server:
             "job": self._job,
             "streams": self._open_streams,
             "track": self._track,
+            "piece": self._piece,
             "measure": self._measure,
             "probe": self._probe,
         }
@@ -125,12 +131,23 @@ class _Server:
         self._streams.seek(message["offset"])
         started = time.process_time()
         with keep(self._costs), part(CHILD):
-            answer = self._attempt(message, self._processed)
-        return answer | {
-            "end": self._streams.tell(),
-            "cpu_s": time.process_time() - started,
-            "costs": self._taken_costs(),
-        }
+            answer = self._attempt(message, partial(self._processed, message["piece_s"]))
+        return answer | self._spent(started)
+
+    def _piece(self, message: dict[str, Any]) -> dict[str, Any]:
+        """One phase over one piece of a long track."""
+        assert self._streams is not None
+        self._streams.seek(0)
+        started = time.process_time()
+        with keep(self._costs), part(CHILD):
+            answer = self._attempt(message, partial(self._phase, message["phase"], message["arguments"]))
+        return answer | self._spent(started)
+
+    def _spent(self, started: float) -> dict[str, Any]:
+        """What a question took, and where the streams end."""
+        assert self._streams is not None
+        cpu_s = time.process_time() - started
+        return {"end": self._streams.tell(), "cpu_s": cpu_s, "costs": self._taken_costs()}
 
     def _taken_costs(self) -> dict[str, float]:
         """What the last track cost by part, and once what it cost to start."""
@@ -139,24 +156,66 @@ class _Server:
         start_s, self._start_s = self._start_s, 0.0
         return self._costs.taken() | ({START: start_s} if start_s else {})
 
-    def _processed(self, track: Track, context: TrackContext) -> list[dict[str, Any]]:
+    def _processed(self, piece_s: float, track: Track, context: TrackContext) -> dict[str, Any]:
         assert self._streams is not None
+        if piece_s:
+            row = self._processed_in_pieces(piece_s, track, context)
+            if row is not None:
+                return {"rows": [row]}
         rows = process_track(track, context, Sinks(self._streams), self._progress)
         self._streams.flush()
-        return rows
+        return {"rows": rows}
+
+    def _processed_in_pieces(self, piece_s: float, track: Track, context: TrackContext) -> dict[str, Any] | None:
+        """The pieces are processed by others, as the worker sees to."""
+        from corpusdiff.pieces.joint import in_pieces  # few tracks are so long
+        from corpusdiff.pieces.packing import packed, unpacked
+
+        stages = all_stages(context.job)
+
+        def each(phase: str, pieces: Sequence[tuple[Any, ...]]) -> list[tuple[Any, int]]:
+            self._pipe.send({"each": phase, "pieces": [[each[0].start, packed(each)] for each in pieces]})
+            answer = self._pipe.receive()
+            assert answer is not None
+            if "failed" in answer:
+                raise TrackError(answer["failed"]["reason"], answer["failed"]["error"])
+            return [(unpacked(found["result"], stages), found["base"]) for found in answer["found"]]
+
+        return in_pieces(track, context, piece_s, each)
+
+    def _phase(self, phase: str, arguments: str, track: Track, context: TrackContext) -> dict[str, Any]:
+        from corpusdiff.pieces.joint import planned
+        from corpusdiff.pieces.kept import Kept
+        from corpusdiff.pieces.packing import packed, unpacked
+        from corpusdiff.pieces.phases import PHASES, Means
+
+        assert self._streams is not None
+        cut = planned(track, context)
+        if isinstance(cut, str):
+            raise TrackError("decode", f"it cannot be cut any more: {cut}")
+        piece, *rest = unpacked(arguments, all_stages(context.job))
+        if self._kept is None:
+            self._kept = Kept()
+        kept = self._kept.of((track.id, track.path, track.offset_s, track.version, context.job.digest))
+        found = PHASES[phase](cut, piece, Means(self._progress, Sinks(self._streams), kept), *rest)
+        self._streams.flush()
+        return {"result": packed(found)}
 
     def _measure(self, message: dict[str, Any]) -> dict[str, Any]:
-        return self._attempt(message, lambda track, context: measure_track(track, context, self._progress))
+        def measured(track: Track, context: TrackContext) -> dict[str, Any]:
+            return {"rows": measure_track(track, context, self._progress)}
+
+        return self._attempt(message, measured)
 
     def _attempt(
-        self, message: dict[str, Any], work: Callable[[Track, TrackContext], list[dict[str, Any]]]
+        self, message: dict[str, Any], work: Callable[[Track, TrackContext], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Rows of a track, or why there are none."""
+        """What the work makes of a track, or why there is nothing."""
         assert self._context is not None
         track = Track.from_json(message["track"])
         try:
             self._hook(track)
-            return {"rows": work(track, replace(self._context, files=message["files"]))}
+            return work(track, replace(self._context, files=message["files"]))
         except TrackError as error:
             return {"failed": {"reason": error.reason, "error": str(error)}}
         except MemoryError:
@@ -182,6 +241,11 @@ class _Server:
         if now - self._last_progress >= PROGRESS_EVERY_S:
             self._last_progress = now
             self._pipe.send({"progress": seconds})
+
+
+def all_stages(job: Job) -> tuple[Any, ...]:
+    """Those of all chains."""
+    return tuple(stage for chain in job.chains().values() for stage in chain)
 
 
 def _explained(error: OSError, spool: str | None) -> str:

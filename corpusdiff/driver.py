@@ -23,7 +23,7 @@ from corpusdiff.manifests import open_manifest
 from corpusdiff.manifests.base import Manifest, Track
 from corpusdiff.manifests.frozen_rows import Rows
 from corpusdiff.parallel import in_processes
-from corpusdiff.plan import SHARD_S, Plan
+from corpusdiff.plan import CUT_S, SHARD_S, Plan
 from corpusdiff.planfile import changed_since, load_plan
 from corpusdiff.prepare import (
     NothingToDo,
@@ -180,6 +180,7 @@ class _Run:
             portable=request.portable,
             spool=request.spool,
             shard_s=request.shard_s or SHARD_S,
+            cut_s=CUT_S if request.cut_s is None else request.cut_s,
             may_overwrite=request.store_overwrites,
         )
         self._check_space(plan)
@@ -215,6 +216,7 @@ class _Run:
         given = {
             "--limit": request.limit is not None and request.limit != first.n_tracks,
             "--shard-s": request.shard_s is not None,
+            "--cut-s": request.cut_s is not None,
             "--portable": request.portable and not first.portable,
         }
         names = ", ".join(name for name, differs in given.items() if differs)

@@ -9,14 +9,14 @@ from typing import IO, Any
 import numpy as np
 
 from corpusdiff.costs import ENCODE, LOUDNESS, MEASURE_AFTER, MEASURE_CHANGE, made_in, part
-from corpusdiff.encode import Encoder, Sink, open_encoder
+from corpusdiff.encode import Encoder, open_encoder
 from corpusdiff.errors import ParameterError, TrackError
 from corpusdiff.job import Job
 from corpusdiff.manifests.base import Track
 from corpusdiff.metrics import Meter
 from corpusdiff.shape import shape
 from corpusdiff.source import AudioReader, open_source
-from corpusdiff.specs import LoudnessSpec, OutputSpec
+from corpusdiff.specs import LoudnessSpec
 from corpusdiff.spool import AudioSpool
 from corpusdiff.stages.base import Audio, Signal, Stage, run_blocks
 from corpusdiff.stages.limiter import Limiter
@@ -42,7 +42,7 @@ class TrackContext:
     chunk: int
     spool: str | None = None
     files: Mapping[str, str | None] = field(default_factory=dict)
-    open_encoder: Callable[[OutputSpec, int, int, int, str, Sink], Encoder] = open_encoder
+    open_encoder: Callable[..., Encoder] = open_encoder
 
     def open(self, track: Track) -> AudioReader:
         """The track's file, or the copy of it. Raises TrackError."""

@@ -24,7 +24,7 @@ from corpusdiff.confine import without_secrets
 from corpusdiff.errors import TrackError
 from corpusdiff.limits import Stalled, Watch
 from corpusdiff.manifests.base import Track
-from corpusdiff.pipe import Pipe, PipeClosed
+from corpusdiff.pipe import Each, Listener, Pipe, PipeClosed
 from corpusdiff.shards import RunOptions
 
 __all__ = ["TRIES", "Answer", "Child", "ChildDied", "Stalled", "close_children", "own_child"]
@@ -72,10 +72,6 @@ class Answer:
     cpu_s: float
 
 
-def _unheard(_seconds: float) -> None:
-    """Progress that nobody waits for."""
-
-
 class Child:
     """One child process, started again whenever it has died.
 
@@ -114,15 +110,30 @@ class Child:
         offset: int,
         on_progress: Callable[[float], None],
         files: Mapping[str, str | None] | None = None,
+        piece_s: float = 0.0,
+        each: Each | None = None,
     ) -> Answer:
         """Process one track, its streams from `offset` on; `files` are copies of what is behind URLs, by their names.
 
-        Raises TrackError, ChildDied, Stalled or OSError.
+        With `piece_s` in pieces of about so many seconds, where that can be done: `each` answers what the child asks of
+        others. Raises TrackError, ChildDied, Stalled or OSError, and what `each` raises.
         """
         message = {"op": "track", "track": track.to_json(), "offset": offset, "files": dict(files or {})}
-        answer = self._ask_of(message, on_progress)
+        answer = self._ask_of(message | {"piece_s": piece_s}, Listener(on_progress, each))
         self._costs.update(answer["costs"])
         return Answer(answer["rows"], answer["end"], answer["cpu_s"])
+
+    def piece(
+        self, track: Track, phase: str, arguments: str, on_progress: Callable[[float], None]
+    ) -> tuple[str, int, float]:
+        """One phase over one piece: the packed result, the end of what it wrote, and the CPU seconds it took.
+
+        The streams begin at 0. Raises as `track`.
+        """
+        message = {"op": "piece", "track": track.to_json(), "files": {}, "phase": phase, "arguments": arguments}
+        answer = self._ask_of(message, Listener(on_progress))
+        self._costs.update(answer["costs"])
+        return answer["result"], answer["end"], answer["cpu_s"]
 
     def taken_costs(self) -> Mapping[str, float]:
         """CPU seconds of the tracks since the last call, by part; none unless the options ask for them."""
@@ -132,13 +143,13 @@ class Child:
     def measure(self, track: Track, files: Mapping[str, str | None] | None = None) -> list[dict[str, Any]]:
         """The first pass of one track alone, see `corpusdiff.track.measure_track`. Raises as `track`."""
         message = {"op": "measure", "track": track.to_json(), "files": dict(files or {})}
-        rows: list[dict[str, Any]] = self._ask_of(message, _unheard)["rows"]
+        rows: list[dict[str, Any]] = self._ask_of(message, Listener())["rows"]
         return rows
 
     def probe(self, path: str) -> dict[str, Any]:
         """Header of a file: sr, n_channels, n_samples. Raises TrackError, ChildDied, Stalled or OSError."""
         self._be_ready()
-        answer = self._ask_ready({"op": "probe", "path": path}, _unheard)
+        answer = self._ask_ready({"op": "probe", "path": path}, Listener())
         if "failed" in answer:
             raise TrackError("decode", answer["failed"])
         if "infrastructure" in answer:
@@ -181,20 +192,20 @@ class Child:
             else:
                 return
 
-    def _ask_of(self, message: dict[str, Any], on_progress: Callable[[float], None]) -> dict[str, Any]:
+    def _ask_of(self, message: dict[str, Any], listener: Listener) -> dict[str, Any]:
         """The answer about a track."""
         self._set_up()
-        answer = self._ask_ready(message, on_progress)
+        answer = self._ask_ready(message, listener)
         if "failed" in answer:
             raise TrackError(answer["failed"]["reason"], answer["failed"]["error"])
         if "infrastructure" in answer:
             raise OSError(answer["infrastructure"])
         return answer
 
-    def _ask_ready(self, message: dict[str, Any], on_progress: Callable[[float], None]) -> dict[str, Any]:
+    def _ask_ready(self, message: dict[str, Any], listener: Listener) -> dict[str, Any]:
         try:
-            return self._ask(message, on_progress)
-        except (ChildDied, Stalled, TrackError):
+            return self._ask(message, listener)
+        except BaseException:  # what it waits for, or still says, is of a question that nobody asks any more
             self.close()
             raise
 
@@ -215,18 +226,18 @@ class Child:
         os.close(child_write)
         self._pipe = Pipe(our_read, our_write)
 
-    def _ask(self, message: dict[str, Any], on_progress: Callable[[float], None] = _unheard) -> dict[str, Any]:
+    def _ask(self, message: dict[str, Any], listener: Listener = Listener()) -> dict[str, Any]:  # noqa: B008  # frozen
         assert self._pipe is not None
         assert self._process is not None
         try:
             self._pipe.send(message)
             if self._watched is None:
                 self._watched = psutil.Process(self._process.pid)
-            return self._await(Watch(self._watched, self._options), on_progress)
+            return self._await(Watch(self._watched, self._options), listener)
         except PipeClosed:
             raise ChildDied(self._how_it_died()) from None
 
-    def _await(self, watch: Watch, on_progress: Callable[[float], None]) -> dict[str, Any]:
+    def _await(self, watch: Watch, listener: Listener) -> dict[str, Any]:
         assert self._pipe is not None
         while True:
             answer = self._pipe.receive(timeout_s=_LOOK_EVERY_S)
@@ -234,7 +245,10 @@ class Child:
                 watch.look()
             elif "progress" in answer:
                 watch.heard(answer["progress"])
-                on_progress(answer["progress"])
+                listener.on_progress(answer["progress"])
+            elif "each" in answer and listener.each is not None:
+                self._pipe.send(dict(listener.each(answer["each"], answer["pieces"])))
+                watch.heard(0.0)  # it has waited for others
             else:
                 return answer
 
@@ -259,18 +273,17 @@ _local = threading.local()
 _open_children: list[Child] = []
 
 
-def own_child(options: RunOptions, environ: dict[str, str]) -> Child:
-    """The calling thread's child; another one when the options have changed."""
+def own_child(options: RunOptions, environ: dict[str, str], role: str = "") -> Child:
+    """The calling thread's child for a role; another one when the options have changed."""
     key = (options, tuple(sorted(environ.items())))
-    if getattr(_local, "key", None) != key:
-        if hasattr(_local, "child"):
-            _local.child.close()
-            _open_children.remove(_local.child)
-        _local.child = Child(options, environ)
-        _local.key = key
-        _open_children.append(_local.child)
-    child: Child = _local.child
-    return child
+    own: dict[str, tuple[Any, Child]] = _local.__dict__.setdefault("children", {})
+    if role not in own or own[role][0] != key:
+        if role in own:
+            own[role][1].close()
+            _open_children.remove(own[role][1])
+        own[role] = key, Child(options, environ)
+        _open_children.append(own[role][1])
+    return own[role][1]
 
 
 def close_children() -> None:

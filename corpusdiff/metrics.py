@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from corpusdiff.dsp.distance import add_products, si_sdr_db
 from corpusdiff.dsp.levels import LevelMeter, usual_levels
 from corpusdiff.dsp.loudness import LoudnessMeter
 from corpusdiff.dsp.noise import NoiseMeter
@@ -114,9 +114,14 @@ class VolumeMeter:
 
     def finish(self, gain_db: float = 0.0) -> Volume:
         """Of all that came, or of that after a gain."""
-        found = self._loudness.finish(gain_db)
-        true_peak_dbtp = max(self._peak.finish() + gain_db, -200.0)
-        return Volume(found.integrated_lufs, found.range_lu, found.method, true_peak_dbtp)
+        return volume(self._loudness, self._peak, gain_db)
+
+
+def volume(loudness: LoudnessMeter, peak: TruePeakMeter, gain_db: float = 0.0) -> Volume:
+    """What two meters found, or what they would have after a gain."""
+    found = loudness.finish(gain_db)
+    true_peak_dbtp = max(peak.finish() + gain_db, -200.0)
+    return Volume(found.integrated_lufs, found.range_lu, found.method, true_peak_dbtp)
 
 
 @dataclass(frozen=True)
@@ -166,30 +171,39 @@ class Meter:
 
     def finish(self) -> Measurement:
         """The metrics of all that came. Nothing may come afterwards."""
-        levels = self._levels.levels_dbfs()
-        volume = self._volume.finish() if isinstance(self._volume, VolumeMeter) else self._volume
+        found = self._volume.finish() if isinstance(self._volume, VolumeMeter) else self._volume
         if self._measures_spectrum:
             self._spectrum.finish()
-        power = self._spectrum.mean()
-        freqs_hz = self._spectrum.freqs_hz
-        snr_db, speech_ratio, noise_dbfs = self._noise.finish()
-        metrics = {
-            "duration_s": self._levels.n_samples / self._sr,
-            "peak_dbfs": float(amplitude_to_db(self._levels.peak)),
-            "true_peak_dbtp": volume.true_peak_dbtp,
-            "rms_dbfs": float(power_to_db(self._levels.mean_square)),
-            "loudness_lufs": volume.loudness_lufs,
-            "loudness_range_lu": volume.range_lu,
-            "dc": self._levels.dc,
-            "clip_rate": self._levels.clip_rate,
-            "snr_db": snr_db,
-            "speech_ratio": speech_ratio,
-            "bandwidth_hz": bandwidth_hz(freqs_hz, power),
-            "centroid_hz": centroid_hz(freqs_hz, power),
-        }
-        spectrum = Spectrum(freqs_hz, power_to_db(power))
-        measured = Measured(volume.loudness_lufs, *usual_levels(levels), spectrum, snr_db, noise_dbfs)
-        return Measurement(metrics, {"loudness_method": volume.method}, measured)
+        return measurement(self._sr, self._levels, self._noise, self._spectrum, found)
+
+
+def measurement(sr: int, levels: LevelMeter, noise: NoiseMeter, spectrum: SpectrumMeter, volume: Volume) -> Measurement:
+    """The metrics from meters that heard all, the spectrum's finished. Nothing may come to the noise's afterwards."""
+    power = spectrum.mean()
+    freqs_hz = spectrum.freqs_hz
+    snr_db, speech_ratio, noise_dbfs = noise.finish()
+    metrics = {
+        "duration_s": levels.n_samples / sr,
+        "peak_dbfs": float(amplitude_to_db(levels.peak)),
+        "true_peak_dbtp": volume.true_peak_dbtp,
+        "rms_dbfs": float(power_to_db(levels.mean_square)),
+        "loudness_lufs": volume.loudness_lufs,
+        "loudness_range_lu": volume.range_lu,
+        "dc": levels.dc,
+        "clip_rate": levels.clip_rate,
+        "snr_db": snr_db,
+        "speech_ratio": speech_ratio,
+        "bandwidth_hz": bandwidth_hz(freqs_hz, power),
+        "centroid_hz": centroid_hz(freqs_hz, power),
+    }
+    measured = Measured(
+        volume.loudness_lufs,
+        *usual_levels(levels.levels_dbfs()),
+        Spectrum(freqs_hz, power_to_db(power)),
+        snr_db,
+        noise_dbfs,
+    )
+    return Measurement(metrics, {"loudness_method": volume.method}, measured)
 
 
 @dataclass(frozen=True)
@@ -214,19 +228,37 @@ class ChangeMeter:
     ----------
     sr : rate in Hz
     n_channels : number of channels
+    is_start : whether it hears a track from its start, and not a part behind it
 
     Attributes
     ----------
     spectrum : of the output, for whoever needs it too
     """
 
-    def __init__(self, sr: int, n_channels: int) -> None:
-        self.spectrum = SpectrumMeter(sr, n_channels)
-        self._before = SpectrumMeter(sr, n_channels)
+    def __init__(self, sr: int, n_channels: int, is_start: bool = True) -> None:
+        self.spectrum = SpectrumMeter(sr, n_channels, is_start)
+        self._before = SpectrumMeter(sr, n_channels, is_start)
         self._energies: list[NDArray[np.float32]] = []
         self._distances: list[NDArray[np.float32]] = []
         self._sums = np.zeros(4)
         self._n_samples = 0
+
+    @property
+    def grid(self) -> int:
+        """Samples that the part of a track that may be merged is a multiple of."""
+        return self.spectrum.grid
+
+    def merge(self, later: ChangeMeter) -> None:
+        """Go on with what another meter found of the samples that follow, equal but for rounding.
+
+        What came here is a multiple of `grid`, and something came there. Raises ValueError where it is not.
+        """
+        self.spectrum.merge(later.spectrum)
+        self._before.merge(later._before)
+        self._energies += later._energies
+        self._distances += later._distances
+        self._sums += later._sums
+        self._n_samples += later._n_samples
 
     def update(self, before: Audio, after: Audio) -> None:
         """Two aligned blocks (n_channels, n) float32."""
@@ -255,32 +287,3 @@ def _depth_limited(power: NDArray[np.float32]) -> NDArray[np.float32]:
     """Log power of frames, nothing lower than `_DEPTH_DB` under its frame's strongest bin."""
     floor = power.max(axis=1, keepdims=True) * np.float32(10 ** (-_DEPTH_DB / 10)) + np.float32(1e-20)
     return np.log(np.maximum(power, floor))
-
-
-def si_sdr_db(xx: float, yy: float, xy: float) -> float:
-    """Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019) from the sums of x^2, y^2 and xy.
-
-    At most 100 dB, where rounding takes over; NaN when either signal is silent.
-
-    >>> round(si_sdr_db(1.0, 4.0, 1.0), 6)  # y is x and three parts of something else
-    -4.771213
-    """
-    if xx <= 0 or yy <= 0:
-        return float("nan")
-    target = xy * xy / xx
-    return float(power_to_db(target / max(yy - target, 1e-10 * yy)))
-
-
-@njit(cache=True, nogil=True)
-def add_products(x: Audio, y: Audio, sums: NDArray[np.float64]) -> None:
-    """Add the sums of x^2, y^2 and xy over all channels, and the number of y beyond full scale, sample by sample."""
-    n_channels, n = x.shape
-    xx, yy, xy, over = sums[0], sums[1], sums[2], sums[3]
-    for i in range(n):
-        for c in range(n_channels):
-            a, b = float(x[c, i]), float(y[c, i])
-            xx += a * a
-            yy += b * b
-            xy += a * b
-            over += abs(b) > 1.0
-    sums[0], sums[1], sums[2], sums[3] = xx, yy, xy, over

@@ -6,12 +6,36 @@ import json
 import os
 import select
 import struct
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 _PREFIX = struct.Struct("<I")
 
 #: A longer message is refused: the child may have been taken over by the file it decodes.
 MAX_MESSAGE = 256 * 2**20
+
+
+#: Answers a child that asks for a phase over pieces: their first samples, and what is packed.
+Each: TypeAlias = Callable[[str, Sequence[tuple[int, str]]], Mapping[str, Any]]
+
+
+def unheard(_seconds: float) -> None:
+    """Progress that nobody waits for."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who hears what a child says before its answer.
+
+    Parameters
+    ----------
+    on_progress : seconds of audio that are decoded
+    each : what it asks of others; None where it may not
+    """
+
+    on_progress: Callable[[float], None] = unheard
+    each: Each | None = None
 
 
 class PipeClosed(Exception):

@@ -21,6 +21,10 @@ SHARD_TRACKS = 1000
 #: Tracks that `shard_bounds` looks at together.
 _LOOKED_AT = 1 << 16
 
+#: A track that is longer is processed in pieces, in seconds, and how long these are, about.
+CUT_S = 3 * 3600.0
+PIECE_S = 600.0
+
 #: What a track of unknown length counts for, in seconds.
 UNKNOWN_S = 10.0
 
@@ -71,6 +75,8 @@ class Plan:
     arrays : (sr, n_channels) pairs that headers foretell
     seconds : of audio, as foretold
     portable : whether workers keep to baseline instructions
+    cut_s : seconds; a longer track is processed in pieces. 0 where there is none
+    piece_s : seconds of such a piece, about
     """
 
     generation: int
@@ -87,6 +93,8 @@ class Plan:
     arrays: tuple[tuple[int, int], ...]
     seconds: float
     portable: bool = False
+    cut_s: float = 0.0
+    piece_s: float = PIECE_S
 
     @property
     def n_shards(self) -> int:
@@ -105,7 +113,10 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
-        return {**asdict(self), "bounds": list(self.bounds), "arrays": [list(pair) for pair in self.arrays]}
+        document = {**asdict(self), "bounds": list(self.bounds), "arrays": [list(pair) for pair in self.arrays]}
+        if not self.cut_s:  # so that plans from before there were pieces keep their digests
+            del document["cut_s"], document["piece_s"]
+        return document
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Plan:

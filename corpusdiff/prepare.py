@@ -21,7 +21,7 @@ from corpusdiff.manifests.frozen import FrozenInfo, FrozenManifest, freeze
 from corpusdiff.manifests.frozen_rows import Rows
 from corpusdiff.manifests.remote import with_file_states
 from corpusdiff.metrics import SOURCE_COLUMNS
-from corpusdiff.plan import SHARD_S, Plan, chunk_length, known_lengths, shard_bounds
+from corpusdiff.plan import CUT_S, PIECE_S, SHARD_S, Plan, chunk_length, known_lengths, shard_bounds
 from corpusdiff.planfile import dump_plan, made_here
 from corpusdiff.store.generations import (
     manifest_key,
@@ -37,7 +37,7 @@ from corpusdiff.store.metadata import create_groups
 from corpusdiff.store.objects import Objects, blocks
 
 #: What a corpus consists of; the rest of OUT is not ours to delete.
-PARTS = ("plan", "commits", "data.zarr", "events", ".tmp")
+PARTS = ("plan", "commits", "pieces", "data.zarr", "events", ".tmp")
 
 
 class NothingToDo(Exception):
@@ -54,6 +54,7 @@ def add_generation(
     portable: bool,
     spool: str | None,
     shard_s: float = SHARD_S,
+    cut_s: float = CUT_S,
     may_overwrite: bool = False,
 ) -> Plan:
     """Freeze `tracks` and plan them as the next generation; the plan that is on disk in the end.
@@ -67,7 +68,7 @@ def add_generation(
         info = freeze(tracks, frozen, place=manifest.place)
         if info.n_tracks == 0:
             raise NothingToDo
-        plan = plan_frozen(frozen, info, manifest, job, generation, portable, shard_s)
+        plan = plan_frozen(frozen, info, manifest, job, generation, portable, shard_s, cut_s)
         _publish_manifest(objects, plan, frozen)
     create_groups(objects)
     objects.create(plan_key(generation), dump_plan(plan, made_here() | {"store_overwrites": may_overwrite}))
@@ -82,6 +83,7 @@ def plan_frozen(
     generation: int,
     portable: bool,
     shard_s: float = SHARD_S,
+    cut_s: float = CUT_S,
 ) -> Plan:
     """The plan for a frozen manifest. Raises JobError for a rule that asks for what there is not."""
     check_rules(job, info.fields)
@@ -105,6 +107,8 @@ def plan_frozen(
         arrays=tuple(sorted(arrays)),
         seconds=round(float(known_lengths(lengths_s).sum()), 3),
         portable=portable,
+        cut_s=cut_s if 0 < cut_s < float(known_lengths(lengths_s).max()) else 0.0,
+        piece_s=min(PIECE_S, cut_s) if cut_s else PIECE_S,
     )
 
 

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
-from numpy._core._multiarray_umath import __cpu_dispatch__
-
 from corpusdiff.costs import DASK, PIPE, STORE, WORKER, Costs, keep, part
-from corpusdiff.errors import StoreError, TrackError
+from corpusdiff.errors import TrackError
 from corpusdiff.fetch import Copies, Fetcher
-from corpusdiff.isolate import TRIES, Child, ChildDied, Stalled, own_child
+from corpusdiff.isolate import Answer, Child, own_child
 from corpusdiff.manifests.base import Track, with_file_state
 from corpusdiff.manifests.clock import Clock
-from corpusdiff.manifests.reach import check_reach
+from corpusdiff.manifests.frozen_rows import Rows
+from corpusdiff.onepiece import one_by_one
 from corpusdiff.plan import Plan
 from corpusdiff.shards import Progress, ShardReport, ShardTask
+from corpusdiff.shardwork import PORTABLE, StreamsFile, plan_of, tracks_of, tried
+from corpusdiff.spread import Spread
 from corpusdiff.store.commit import CommitReport, commit_shard, is_committed
-from corpusdiff.store.generations import open_frozen, read_plan, read_record
-from corpusdiff.store.objects import open_objects
-
-#: The child's environment under ``--portable``: no instructions beyond the baseline.
-PORTABLE = {
-    "NUMBA_CPU_NAME": "generic",
-    "NUMBA_CPU_FEATURES": "",
-    "NPY_DISABLE_CPU_FEATURES": " ".join(__cpu_dispatch__),
-    "SOXR_USE_SIMD": "0",
-}
+from corpusdiff.store.generations import read_record
+from corpusdiff.store.objects import Objects, is_url, open_objects
 
 
 def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> ShardReport:
@@ -56,70 +47,65 @@ def run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> Shard
 def _run_shard(task: ShardTask, on_progress: Callable[[Progress], None]) -> ShardReport:
     started = time.monotonic()
     objects = open_objects(task.out, write=False)
-    plan = _plan(task)
+    plan = plan_of(task)
     outcome = _Outcome(task, Clock.of_job(plan.job), on_progress)
     if is_committed(objects, plan, task.shard):
         record = read_record(objects, plan, task.shard)
         outcome.rows = list(record.rows)
         settled = CommitReport(record.row // plan.n_shards, duplicate=True, differing=False, header=record.header())
         return outcome.report(settled, time.monotonic() - started)
-    with _StreamsFile(task.options.spool) as streams:
+    with StreamsFile(task.options.spool) as streams:
         child = own_child(task.options, PORTABLE if plan.portable else {})
         child.configure(plan.job, plan.root, plan.chunk, streams.path)
-        tracks = _tracks(task, plan)
+        tracks = tracks_of(task, plan)
         with Fetcher(tracks, plan.root, plan.job["source"]["reference_field"], task.options.spool) as fetcher:
-            for track in tracks:
-                outcome.add(track, *_fetched_and_processed(track, fetcher, child, plan.root, streams, outcome))
+            spreads = _spreads(task, plan, tracks, objects, streams, outcome)
+            for number, track in enumerate(tracks):
+                spread = spreads.get(number)
+                outcome.add(track, *_fetched_and_processed(track, fetcher, child, plan, streams, outcome, spread))
         run = {"host": platform.node(), "cpu_s": outcome.cpu_s, "wall_s": time.monotonic() - started}
         with part(STORE):
             committed = commit_shard(objects, plan, task.shard, outcome.rows, streams.path, run)
-        outcome.costs = dict(child.taken_costs())
+            for spread in spreads.values():
+                spread.clear()
+        outcome.costs = dict(sum((spread.costs for spread in spreads.values()), Counter(child.taken_costs())))
     return outcome.report(committed, time.monotonic() - started)
 
 
-def _plan(task: ShardTask) -> Plan:
-    plan = _read_plan(task.out, task.generation)
-    if plan.digest != task.plan_digest:
-        raise StoreError(f"{task.out}: generation {task.generation} was planned again: give the command again")
-    return plan
+def _spreads(
+    task: ShardTask, plan: Plan, tracks: Sequence[Track], objects: Objects, streams: StreamsFile, outcome: _Outcome
+) -> dict[int, Spread]:
+    """What has the pieces of long tracks processed, by their numbers in the shard."""
+    if not plan.cut_s or is_url(plan.root):
+        return {}
+    lengths_s = Rows.of(tracks).lengths_s()
+    return {
+        number: Spread(task, number, objects, streams, one_by_one, partial(_tell_share, outcome, float(seconds)))
+        for number, (track, seconds) in enumerate(zip(tracks, lengths_s, strict=True))
+        if seconds > plan.cut_s and not is_url(track.path) and not track.inside
+    }
 
 
-@lru_cache(maxsize=4)
-def _read_plan(out: str, generation: int) -> Plan:
-    return read_plan(open_objects(out, write=False), generation)
-
-
-def _tracks(task: ShardTask, plan: Plan) -> list[Track]:
-    pieces = plan.shard(task.shard).pieces
-    with open_frozen(open_objects(task.out, write=False), plan) as manifest:
-        return manifest.rows(pieces[0].track, pieces[-1].track + 1)
-
-
-class _StreamsFile:
-    """The unnamed file in which a shard's encoded streams wait for the commit."""
-
-    def __init__(self, folder: str | None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by `__exit__`
-        self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
-        self.end = 0
-
-    def __enter__(self) -> _StreamsFile:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self._file.close()
+def _tell_share(outcome: _Outcome, seconds: float, share: float) -> None:
+    outcome.on_decoded(share * seconds)
 
 
 def _fetched_and_processed(
-    track: Track, fetcher: Fetcher, child: Child, root: str, streams: _StreamsFile, outcome: _Outcome
+    track: Track,
+    fetcher: Fetcher,
+    child: Child,
+    plan: Plan,
+    streams: StreamsFile,
+    outcome: _Outcome,
+    spread: Spread | None,
 ) -> tuple[list[dict[str, Any]], float]:
     """Rows of one track and the CPU seconds they took, after its files have come from where they are."""
     try:
         with fetcher.copies(lambda: outcome.on_decoded(0.0)) as copies:
-            now = with_file_state(track, root)
+            now = with_file_state(track, plan.root)
             if copies.changed or (now.size, now.version) != (track.size, track.version):
                 outcome.changed.append(track.id)
-            return _attempt(child, track, root, copies, streams, outcome.on_decoded)
+            return _attempt(child, track, plan, copies, streams, outcome.on_decoded, spread)
     except TrackError as error:
         return [_failed(track, error.reason, str(error))], 0.0
 
@@ -127,33 +113,25 @@ def _fetched_and_processed(
 def _attempt(
     child: Child,
     track: Track,
-    root: str,
+    plan: Plan,
     copies: Copies,
-    streams: _StreamsFile,
+    streams: StreamsFile,
     on_decoded: Callable[[float], None],
+    spread: Spread | None,
 ) -> tuple[list[dict[str, Any]], float]:
-    """Rows of one track and the CPU seconds they took; a crash, a stall and a missing file are tried twice."""
-    for attempt in range(TRIES):
-        last = attempt == TRIES - 1
-        try:
-            with part(PIPE):
-                answer = child.track(track, streams.end, on_decoded, copies.files)
-        except TrackError as error:
-            if error.reason == "missing":
-                check_reach(track, root)
-                if not last:
-                    continue  # its disk may have come back since
-            return [_failed(track, error.reason, str(error))], 0.0
-        except ChildDied as death:
-            if last:
-                return [_failed(track, "crash", f"its decoder or a stage crashed: {death.how}, {TRIES} times")], 0.0
-        except Stalled as stall:
-            if last:
-                return [_failed(track, "stalled", f"{stall}, {TRIES} times")], 0.0
-        else:
-            streams.end = answer.end
-            return answer.rows, answer.cpu_s
-    raise AssertionError("not reached")
+    """Rows of one track and the CPU seconds they took."""
+
+    def processed() -> Answer:
+        with part(PIPE):
+            piece_s = 0.0 if spread is None else plan.piece_s
+            return child.track(track, streams.end, on_decoded, copies.files, piece_s, spread)
+
+    try:
+        answer = tried(processed, track, plan.root)
+    except TrackError as error:
+        return [_failed(track, error.reason, str(error))], 0.0
+    streams.end = max(streams.end, answer.end)
+    return answer.rows, answer.cpu_s + (0.0 if spread is None else spread.cpu_s)
 
 
 def _failed(track: Track, reason: str, error: str) -> dict[str, Any]:

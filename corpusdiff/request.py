@@ -31,6 +31,7 @@ class RunRequest:
     strict : other rows from a second worker are an error
     portable : baseline instructions everywhere
     shard_s : seconds of audio in a shard of what is planned from now on; None for `SHARD_S`
+    cut_s : a recording of more seconds is processed in pieces at once; 0 for none, None for `CUT_S`
     stall_s : seconds without progress after which a track has failed
     memory_limit : GiB that one track may take
     profile : say at the end what the CPU went to
@@ -55,6 +56,7 @@ class RunRequest:
     strict: bool = False
     portable: bool = False
     shard_s: float | None = None
+    cut_s: float | None = None
     stall_s: float = STALL_S
     memory_limit: float = 4.0
     profile: bool = False
@@ -68,6 +70,8 @@ class RunRequest:
         for option, seconds in (("--shard-s", self.shard_s), ("--stall", self.stall_s)):
             if seconds is not None and not 0.0 < seconds <= LONGEST_S:
                 raise UsageError(f"{option} {seconds:g}: expected seconds, above 0 and at most {LONGEST_S:g}")
+        if self.cut_s is not None and not 0.0 <= self.cut_s <= LONGEST_S:
+            raise UsageError(f"--cut-s {self.cut_s:g}: expected seconds, at most {LONGEST_S:g}, or 0 to cut nothing")
         check_spec(self.cluster, self.cluster_options)
 
     @property

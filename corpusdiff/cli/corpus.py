@@ -34,6 +34,10 @@ from corpusdiff.shards import STALL_S
 @click.option(
     "--shard-s", type=float, metavar="SECONDS", help="Audio in one unit of work, when planned  [default: 600]."
 )
+@click.option(
+    "--cut-s", type=float, metavar="SECONDS",
+    help="Longer recordings are cut into pieces that several workers process at once, 0: none  [default: 10800].",
+)  # fmt: skip
 @click.option("--profile", is_flag=True, help="Say at the end what the CPU went to: stages, decoder, store, Dask.")
 @click.option("--metrics", metavar="[HOST:]PORT", help="Serve the run's numbers for Prometheus.")
 @click.option(

@@ -1,4 +1,7 @@
-"""What runs on a Dask worker: one shard at a time, in the worker's only thread."""
+"""What runs on a Dask worker: one shard at a time, in the worker's only thread.
+
+A shard that is one long track makes room, and has its pieces run by whoever is there.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,17 @@ import pickle
 import sys
 import time
 import traceback
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import replace
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import KilledWorker, Worker, WorkerPlugin, as_completed, get_client, get_worker, secede
 
 from corpusdiff.cluster.fitness import Fitness
 from corpusdiff.runner import ShardFunction, describe
 from corpusdiff.shards import Progress, ShardReport, ShardTask
+from corpusdiff.spread import PieceReport, PieceTask, mapped_by
 
 #: Topic of the events in which workers say how far their shards are.
 TOPIC = "corpusdiff-progress"
@@ -40,7 +48,64 @@ def run_on_worker(
             time.sleep(_UNFIT_PAUSE_S)  # else it would take all shards from those that are fit
             return OSError(f"worker {worker.address} {plugin.problem}")
     try:
-        return run_shard(task, _Teller(worker, key, every_s))
+        with mapped_by(PiecesOnCluster(key)):
+            return run_shard(task, _Teller(worker, key, every_s))
+    except Exception as error:
+        return _portable(error)
+
+
+class PiecesOnCluster:
+    """Runs pieces as tasks of the cluster that this thread's task is of.
+
+    Parameters
+    ----------
+    key : of that task
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._seceded = False
+
+    def __call__(self, tasks: Sequence[PieceTask], on_done: Callable[[], None]) -> list[PieceReport]:
+        """Reports in the order of the tasks. Raises OSError where workers die, StoreError."""
+        if not self._seceded:
+            secede()  # so that one of the pieces may run here
+            self._seceded = True
+        client = get_client()
+        futures = [
+            client.submit(
+                run_piece_on_worker,
+                task,
+                key=f"piece-{self._key}-{uuid.uuid4().hex}",
+                pure=False,
+                priority=1,
+                workers=[task.where] if task.where else None,
+                allow_other_workers=bool(task.where),
+            )
+            for task in tasks
+        ]
+        places = {future.key: place for place, future in enumerate(futures)}
+        found: list[PieceReport | None] = [None] * len(tasks)
+        try:
+            for future in as_completed(futures):
+                outcome = future.result()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                found[places[future.key]] = outcome
+                on_done()
+        except (KilledWorker, CancelledError) as error:
+            raise OSError(f"a worker was lost over a piece: {describe(error)}") from None
+        finally:
+            client.cancel(futures, reason="corpusdiff-stopped")
+        return [report for report in found if report is not None]
+
+
+def run_piece_on_worker(task: PieceTask) -> PieceReport | Exception:
+    """One phase over one piece; an error is returned, as `run_on_worker` does."""
+    from corpusdiff.onepiece import run_piece  # loads what decodes
+
+    try:
+        return replace(run_piece(task), where=get_worker().address)
     except Exception as error:
         return _portable(error)
 

@@ -42,7 +42,8 @@ class NoiseState(NamedTuple):
     presence : (n_bins,) float64, smoothed probability of speech
     lowest : (3, n_bins) float64: smoothed power, and its minimum in this stretch and in the last
     clean : (n_bins,) float32, power of the speech as the last frame's first gain left it
-    n_heard : frames that were no silence
+    n_heard : frames that were no silence, counted until the first floor is known
+    clock : frames to go in this stretch, whether heard or not
     """
 
     noise: NDArray[np.float64]
@@ -50,6 +51,7 @@ class NoiseState(NamedTuple):
     lowest: NDArray[np.float64]
     clean: NDArray[np.float32]
     n_heard: int
+    clock: int
 
 
 class Tracking(NamedTuple):
@@ -93,9 +95,11 @@ class Gains(NamedTuple):
     weighted: bool
 
 
-def initial(n_bins: int) -> NoiseState:
+def initial(n_bins: int, tracking: Tracking) -> NoiseState:
     """The state before the first frame."""
-    return NoiseState(np.zeros(n_bins), np.zeros(n_bins), np.full((3, n_bins), np.inf), np.zeros(n_bins, np.float32), 0)
+    noise, presence, lowest = np.zeros(n_bins), np.zeros(n_bins), np.full((3, n_bins), np.inf)
+    clock = tracking.n_stretch + tracking.n_skip % tracking.n_stretch
+    return NoiseState(noise, presence, lowest, np.zeros(n_bins, np.float32), 0, clock)
 
 
 def statistical_gains(
@@ -112,8 +116,8 @@ def statistical_gains(
     noise, presence, clean = state.noise.copy(), state.presence.copy(), state.clean.copy()
     lowest = state.lowest.copy()
     out = np.empty(power.shape, np.float32)
-    n_heard = _statistical(power, noise, presence, lowest, clean, state.n_heard, tracking, gains, out)
-    return out, NoiseState(noise, presence, lowest, clean, n_heard)
+    counts = _statistical(power, noise, presence, lowest, clean, state[4:], tracking, gains, out)
+    return out, NoiseState(noise, presence, lowest, clean, *counts)
 
 
 def expander_gains(
@@ -122,8 +126,8 @@ def expander_gains(
     """The law on each bin's level over the floor: clip(k (SNR - threshold), -max_cut, 0) dB, and the next state."""
     noise, presence, lowest = state.noise.copy(), state.presence.copy(), state.lowest.copy()
     out = np.empty(power.shape, np.float32)
-    n_heard = _expand(power, noise, presence, lowest, state.n_heard, tracking, k, threshold_db, max_cut_db, out)
-    return out, state._replace(noise=noise, presence=presence, lowest=lowest, n_heard=n_heard)
+    counts = _expand(power, noise, presence, lowest, state[4:], tracking, k, threshold_db, max_cut_db, out)
+    return out, NoiseState(noise, presence, lowest, state.clean, *counts)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -145,25 +149,27 @@ def _track(
     noise: NDArray[np.float64],
     presence: NDArray[np.float64],
     lowest: NDArray[np.float64],
-    n_heard: int,
+    counts: tuple[int, int],
     tracking: Tracking,
     rows: NDArray[np.float32],
     bits: NDArray[np.int32],
-) -> int:
-    """Move the floor on by one frame, in place; the number of frames heard so far."""
+) -> tuple[int, int]:
+    """Move the floor on by one frame, in place; the next counts of frames, see `NoiseState`."""
+    n_heard, clock = counts
+    clock = clock - 1 if clock > 1 else tracking.n_stretch
+    is_turn = clock == tracking.n_stretch
     if _is_silent(power):
-        return n_heard
-    n_heard += 1
-    n_full = n_heard - tracking.n_skip
+        return n_heard, clock
+    n_full = n_heard + 1 - tracking.n_skip
     if n_full <= tracking.n_first:
         for j in range(power.size):
             noise[j] += (power[j] - noise[j]) / max(1, n_full)
             lowest[0, j] = lowest[1, j] = noise[j]
-        return n_heard
+        return n_heard + 1, clock
     for j in range(power.size):
         lowest[0, j] = tracking.smooth_rho * lowest[0, j] + (1.0 - tracking.smooth_rho) * power[j]
         lowest[1, j] = min(lowest[1, j], lowest[0, j])
-    if n_full % tracking.n_stretch == 0:
+    if is_turn:
         lowest[2] = lowest[1]
         lowest[1] = lowest[0]
     slope = _F(tracking.prior_snr / (1.0 + tracking.prior_snr))
@@ -177,7 +183,7 @@ def _track(
         p = min(p, _STUCK) if presence[j] > _STUCK else p
         noise[j] += (1.0 - tracking.rho) * (1.0 - p) * (power[j] - noise[j])
         noise[j] = min(noise[j], tracking.most_over_lowest * min(lowest[1, j], lowest[2, j]))
-    return n_heard
+    return n_heard, clock
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -187,11 +193,11 @@ def _statistical(
     presence: NDArray[np.float64],
     lowest: NDArray[np.float64],
     clean: NDArray[np.float32],
-    n_heard: int,
+    counts: tuple[int, int],
     tracking: Tracking,
     how: Gains,
     out: NDArray[np.float32],
-) -> int:
+) -> tuple[int, int]:
     """Gains of frames; the states move along in place."""
     n_frames, n_bins = power.shape
     rows = np.empty((5, n_bins), np.float32)
@@ -201,7 +207,7 @@ def _statistical(
     least = floor * floor
     for i in range(n_frames):
         gain = out[i]
-        n_heard = _track(power[i], noise, presence, lowest, n_heard, tracking, rows, bits)
+        counts = _track(power[i], noise, presence, lowest, counts, tracking, rows, bits)
         for j in range(n_bins):
             inverse = _ONE / max(_F(noise[j]), _SILENCE)
             gamma[j] = min(power[i, j] * inverse, _MOST)
@@ -217,7 +223,7 @@ def _statistical(
             gain[j] = max(gain[j], floor)
         if how.weighted:
             _weigh(gain, xi, fade, floor, rows, bits)
-    return n_heard
+    return counts
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -246,20 +252,20 @@ def _expand(
     noise: NDArray[np.float64],
     presence: NDArray[np.float64],
     lowest: NDArray[np.float64],
-    n_heard: int,
+    counts: tuple[int, int],
     tracking: Tracking,
     k: float,
     threshold_db: float,
     max_cut_db: float,
     out: NDArray[np.float32],
-) -> int:
+) -> tuple[int, int]:
     """Gains of frames; the states move along in place."""
     n_frames, n_bins = power.shape
     rows = np.empty((2, n_bins), np.float32)
     bits = rows.view(np.int32)
     slope, offset, least = _F(0.5 * k), _F(k * threshold_db) * _NEPER, -_F(max_cut_db) * _NEPER
     for i in range(n_frames):
-        n_heard = _track(power[i], noise, presence, lowest, n_heard, tracking, rows, bits)
+        counts = _track(power[i], noise, presence, lowest, counts, tracking, rows, bits)
         for j in range(n_bins):
             rows[0, j] = min(max(power[i, j] / max(_F(noise[j]), _SILENCE), _SILENCE), _MOST)
         log_row(rows[0], bits[0], rows[1], bits[1])
@@ -268,4 +274,4 @@ def _expand(
         exp_row(rows[0], rows[1], bits[1])
         for j in range(n_bins):
             out[i, j] = rows[1, j]
-    return n_heard
+    return counts

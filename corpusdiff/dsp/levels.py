@@ -40,15 +40,38 @@ class LevelMeter:
         self._flats = np.zeros((n_channels, 2, 3))
         self._filled = 0
         self._hops: list[NDArray[np.float64]] = []
+        self._lead = _Lead(n_channels)
+
+    @property
+    def grid(self) -> int:
+        """Samples that the part of a track that may be merged is a multiple of."""
+        return self._hop
 
     def update(self, x: NDArray[np.float32]) -> None:
         """(n_channels, n) float32."""
+        self._lead.update(x)
         hops = np.zeros((self._filled + x.shape[1]) // self._hop)
         samples = np.ascontiguousarray(x)
         self._filled = _accumulate(samples, self._sums, self._flats, self._filled, self._hop, hops)
         self.n_samples += x.shape[1]
         if len(hops):
             self._hops.append(hops)
+
+    def merge(self, later: LevelMeter) -> None:
+        """Go on with what another meter found of the samples that follow: as if this one had heard them too.
+
+        Extremes and counts are equal to those of one meter, sums but for rounding. What came here is a multiple of
+        `grid`, and something came there. Raises ValueError where it is not.
+        """
+        check_on_grid(self._filled)
+        for c in range(len(self._sums)):
+            for side, sign in enumerate((1.0, -1.0)):
+                _join_flats(self._flats[c, side], later._flats[c, side], *later._lead.at(c, sign, later.n_samples))
+        self._sums[:, _PEAK] = np.maximum(self._sums[:, _PEAK], later._sums[:, _PEAK])
+        self._sums[:, [_OFFSET, _POWER]] += later._sums[:, [_OFFSET, _POWER]]
+        self._sums[:, _FILLING], self._filled = later._sums[:, _FILLING], later._filled
+        self._hops += later._hops
+        self.n_samples += later.n_samples
 
     @property
     def peak(self) -> float:
@@ -85,6 +108,55 @@ class LevelMeter:
         starts = np.arange(0, len(sums), _SMOOTH)
         power = np.add.reduceat(sums, starts) / np.maximum(np.add.reduceat(counts, starts), 1.0)
         return power_to_db(power / self._sums.shape[0])
+
+
+class _Lead:
+    """How many samples of each channel, from the first on, are equal to the first."""
+
+    def __init__(self, n_channels: int) -> None:
+        self._first = np.zeros((n_channels, 1))
+        self._n = np.zeros(n_channels, np.int64)
+        self._goes_on = np.ones(n_channels, np.bool_)
+
+    def update(self, x: NDArray[np.float32]) -> None:
+        if not x.shape[1] or not self._goes_on.any():
+            return
+        if not self._n.any():
+            self._first[:] = x[:, :1]
+        differs = x != self._first
+        ends = differs.any(axis=1)
+        self._n += np.where(self._goes_on, np.where(ends, differs.argmax(axis=1), x.shape[1]), 0)
+        self._goes_on &= ~ends
+
+    def at(self, channel: int, sign: float, n_samples: int) -> tuple[float, float, bool]:
+        """First sample times the sign, how many are equal to it, and whether they are all of `n_samples`."""
+        n = int(self._n[channel])
+        return float(sign * self._first[channel, 0]), float(n), n == n_samples
+
+
+def _join_flats(
+    flat: NDArray[np.float64], later: NDArray[np.float64], lead: float, n_lead: float, all_lead: bool
+) -> None:
+    """Go on with the flats of the samples that follow, which begin with `n_lead` times the value `lead`."""
+    if later[_EXTREME] > flat[_EXTREME]:
+        flat[:] = later
+    elif later[_EXTREME] < flat[_EXTREME]:
+        flat[_RUN] = 0.0
+    else:
+        before, begun = flat[_RUN], n_lead if lead == flat[_EXTREME] else 0.0
+        parted = _counted(before) + _counted(begun)
+        flat[_FLAT] += later[_FLAT] + _counted(before + begun) - parted
+        flat[_RUN] = before + begun if all_lead and begun else later[_RUN]
+
+
+def _counted(run: float) -> float:
+    return run if run >= CLIP_RUN else 0.0
+
+
+def check_on_grid(n_over: int) -> None:
+    """Raises ValueError unless a meter that goes on with another's findings has `n_over` = 0 samples over its grid."""
+    if n_over:
+        raise ValueError(f"{n_over} samples over the grid: only whole hops can be merged with what follows")
 
 
 def usual_levels(levels_dbfs: NDArray[np.float64]) -> tuple[float, float]:

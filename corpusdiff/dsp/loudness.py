@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.filters import power_response
-from corpusdiff.dsp.levels import ranked
+from corpusdiff.dsp.levels import check_on_grid, ranked
 from corpusdiff.units import POWER_FLOOR, db_to_power, power_to_db
 
 #: Of the mean square of K-weighted channels, in LUFS.
@@ -26,6 +26,9 @@ OFFSET_LUFS = -0.691
 #: Distance of two gating blocks, in seconds; a block is four of them, a short-term window thirty.
 HOP_S = 0.1
 _BLOCK, _SHORT_TERM = 4, 30
+
+#: Seconds after which the filters have forgotten what was before: exp(-239 t) for the slower one.
+PRIME_S = 0.3
 
 _ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
@@ -91,6 +94,29 @@ class LoudnessMeter:
         self._sums = np.zeros(n_channels)
         self._filled = 0
         self._hops: list[NDArray[np.float64]] = []
+
+    @property
+    def grid(self) -> int:
+        """Samples that the part of a track that may be merged is a multiple of."""
+        return self._hop
+
+    def prime(self, x: NDArray[np.float32]) -> None:
+        """Hear (n_channels, n) float32 without counting it: what comes before the part that this meter is for.
+
+        The filters forget within `PRIME_S`: what they had is 1e-30 of what it was.
+        """
+        samples = np.ascontiguousarray(x)
+        nowhere = np.zeros(len(x)), 0, self._hop, np.zeros(x.shape[1] // self._hop)
+        _accumulate(samples, self._sections, self._weights, self._filter, *nowhere)
+
+    def merge(self, later: LoudnessMeter) -> None:
+        """Go on with what a primed meter found of the samples that follow, equal but for rounding.
+
+        What came here is a multiple of `grid`, and something came there. Raises ValueError where it is not.
+        """
+        check_on_grid(self._filled)
+        self._hops += later._hops
+        self._sums, self._filled, self._filter = later._sums, later._filled, later._filter
 
     def update(self, x: NDArray[np.float32]) -> None:
         """(n_channels, n) float32."""

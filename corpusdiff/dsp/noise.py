@@ -37,6 +37,7 @@ from corpusdiff.dsp.level_counts import (
     places,
     quantile_dbfs,
 )
+from corpusdiff.dsp.levels import check_on_grid
 from corpusdiff.units import power_to_db
 
 #: Length of a hop and of a frame, in seconds, before rounding to a length that transforms fast.
@@ -117,13 +118,15 @@ class NoiseMeter:
     ----------
     sr : rate in Hz
     n_channels : number of channels
+    start : place in the track, a multiple of `grid` (samples of a batch), of the first sample that comes
     """
 
-    def __init__(self, sr: int, n_channels: int) -> None:
+    def __init__(self, sr: int, n_channels: int, start: int = 0) -> None:
         self._transform = _transform(sr)
         self._hop = self._transform.hop
-        self._blocks = Blocks(n_channels, BATCH * self._hop)
-        self._n_batches = 0
+        self.grid = BATCH * self._hop
+        self._blocks = Blocks(n_channels, self.grid)
+        self._n_batches = start // self.grid
         self._counts = np.zeros(len(LEVELS_DBFS), np.int64)
         self._band_counts = np.zeros((max(len(self._transform.edges) - 1, 0), len(LEVELS_DBFS)), np.int64)
         self._sums = np.zeros((n_channels, 2))  # of hops: mean, power
@@ -131,6 +134,16 @@ class NoiseMeter:
         self._short = 0.0
         self._n_hops = 0
         self._n_frames = 0
+
+    def merge(self, later: NoiseMeter) -> None:
+        """Go on with what another meter found of the samples that follow, if any; raises ValueError off the grid."""
+        check_on_grid(self._blocks.rest().shape[1])
+        self._blocks, self._n_batches = later._blocks, later._n_batches
+        self._counts += later._counts
+        self._band_counts += later._band_counts
+        self._sums, self._frames = self._sums + later._sums, self._frames + later._frames
+        self._short, self._n_hops = self._short + later._short, self._n_hops + later._n_hops
+        self._n_frames += later._n_frames
 
     def update(self, x: NDArray[np.float32]) -> None:
         """(n_channels, n) float32."""

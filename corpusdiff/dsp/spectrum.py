@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from corpusdiff.dsp.blocks import Blocks
 from corpusdiff.dsp.fourier import rfft
+from corpusdiff.dsp.levels import check_on_grid
 from corpusdiff.units import power_to_db
 
 #: Length of a frame, in seconds, before rounding up to a power of two.
@@ -36,18 +37,24 @@ class Frames:
     ----------
     sr : rate in Hz
     n_channels : number of channels
+    is_start : whether the first batch is that of a track, and not of a part behind it
     """
 
-    def __init__(self, sr: int, n_channels: int) -> None:
+    def __init__(self, sr: int, n_channels: int, is_start: bool = True) -> None:
         self.n_fft = 1 << math.ceil(math.log2(FRAME_S * sr))
         self._window = _hann(self.n_fft)
         self._blocks = Blocks(n_channels, BATCH * self.n_fft)
-        self._every = 1
+        self._every = 1 if is_start else SPARSE
 
     def push(self, x: NDArray[np.float32]) -> Iterator[NDArray[np.complex64]]:
         """(n_channels, n) float32 in; (n_channels, n_frames, n_fft / 2 + 1) spectra out, as batches get full."""
         for block in self._blocks.push(x):
             yield self._spectra(block)
+
+    @property
+    def n_waiting(self) -> int:
+        """Samples that no batch has had."""
+        return self._blocks.rest().shape[1]
 
     def rest(self) -> NDArray[np.complex64]:
         """The spectra of what no batch has had; the last frame is filled up with zeros, and is there if all is."""
@@ -102,13 +109,29 @@ class SpectrumMeter:
     ----------
     sr : rate in Hz
     n_channels : number of channels
+    is_start : whether it hears a track from its start, and not a part behind it
     """
 
-    def __init__(self, sr: int, n_channels: int) -> None:
-        self._frames = Frames(sr, n_channels)
+    def __init__(self, sr: int, n_channels: int, is_start: bool = True) -> None:
+        self._frames = Frames(sr, n_channels, is_start)
         self.freqs_hz: NDArray[np.float64] = _freqs_hz(self._frames.n_fft, sr)
         self._total = np.zeros(len(self.freqs_hz))
         self._n_frames = 0
+
+    @property
+    def grid(self) -> int:
+        """Samples that the part of a track that may be merged is a multiple of."""
+        return BATCH * self._frames.n_fft
+
+    def merge(self, later: SpectrumMeter) -> None:
+        """Go on with what another meter found of the samples that follow, equal but for rounding.
+
+        What came here is a multiple of `grid`, and something came there. Raises ValueError where it is not.
+        """
+        check_on_grid(self._frames.n_waiting)
+        self._frames = later._frames
+        self._total += later._total
+        self._n_frames += later._n_frames
 
     def update(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """(n_channels, n) float32 in; the (n_frames, n_bins) powers of the batches that it completed."""

@@ -75,6 +75,15 @@ class TruePeakMeter:
         self._history = np.zeros((n_channels, 2 * HALF - 1), np.float32)
         self._peak = 0.0
 
+    def prime(self, x: NDArray[np.float32]) -> None:
+        """Take (n_channels, n) float32 for what comes before the part that this meter is for."""
+        self._history = np.concatenate([self._history, x], axis=1)[:, -(2 * HALF - 1) :]
+
+    def merge(self, later: TruePeakMeter) -> None:
+        """Go on with what a meter that was primed found of the samples that follow, at least one: equal."""
+        self._peak = max(self._peak, later._peak)
+        self._history = later._history
+
     def update(self, x: NDArray[np.float32]) -> None:
         """(n_channels, n) float32."""
         line = np.concatenate([self._history, x], axis=1)

@@ -109,7 +109,9 @@ def unsupported(encoding: str, sr: int, n_channels: int) -> str | None:
     return None
 
 
-def open_encoder(output: OutputSpec, sr: int, n_channels: int, chunk: int, track_id: str, sink: Sink) -> Encoder:
+def open_encoder(
+    output: OutputSpec, sr: int, n_channels: int, chunk: int, track_id: str, sink: Sink, first_chunk: int = 0
+) -> Encoder:
     """An encoder of one track for one output.
 
     Parameters
@@ -120,6 +122,7 @@ def open_encoder(output: OutputSpec, sr: int, n_channels: int, chunk: int, track
     chunk : samples per chunk of a lossless output
     track_id : keys the dither, so that a track gets the same one in any order
     sink : gets the bytes as they are complete; chunks that are zero throughout are left out
+    first_chunk : of a lossless output, the chunk that the first sample begins; `Encoded` counts from the track's start
 
     Raises
     ------
@@ -130,7 +133,7 @@ def open_encoder(output: OutputSpec, sr: int, n_channels: int, chunk: int, track
         raise TrackError("encode", problem)
     if output.encoding in LOSSY:
         return _TrackStream(lossy_encoder(output, sr, n_channels), sink)
-    return _ChunkEncoder(output, sr, n_channels, chunk, track_id, sink)
+    return _ChunkEncoder(output, sr, n_channels, chunk, track_id, sink, first_chunk)
 
 
 class _TrackStream:
@@ -150,14 +153,16 @@ class _TrackStream:
 
 
 class _ChunkEncoder:
-    def __init__(self, output: OutputSpec, sr: int, n_channels: int, chunk: int, track_id: str, sink: Sink) -> None:
+    def __init__(
+        self, output: OutputSpec, sr: int, n_channels: int, chunk: int, track_id: str, sink: Sink, first_chunk: int
+    ) -> None:
         self._output = output
         self._sr = sr
         self._chunk = chunk
         self._key = int.from_bytes(hashlib.sha256(track_id.encode()).digest()[:8], "little")
         self._sink = sink
         self._blocks = Blocks(n_channels, chunk)
-        self._index = 0
+        self._index = first_chunk
         self._n_bytes = 0
 
     def write(self, x: Audio) -> None:

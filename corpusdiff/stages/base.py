@@ -104,6 +104,9 @@ class Stage(Protocol):
     Two class attributes say what a stage asks for. ``takes_references = True``: its blocks have the rows of the far-end
     signals too, (n_channels + n_references, n) in and (n_channels, n) out; others never see them.
     ``needs_measured = True``: it cannot do without the first pass, and hence not in real time.
+
+    A stage that counts time, in hops for instance, may say so by a method ``period(sig)``: the number of samples after
+    which its count is where it was. A long recording's pieces then begin where the count does.
     """
 
     name: ClassVar[str]
@@ -128,6 +131,12 @@ class Stage(Protocol):
 def takes_references(stage: Stage) -> bool:
     """Whether the stage gets the rows of the far-end signals."""
     return bool(getattr(stage, "takes_references", False))
+
+
+def period(stage: Stage, sig: Signal) -> int:
+    """Samples after which what the stage counts of the time is where it was; 1 for one that counts nothing."""
+    own = getattr(stage, "period", None)
+    return 1 if own is None else int(own(sig))
 
 
 def needs_measured(stage: Stage) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -9,7 +10,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from corpusdiff.costs import TRANSFORM, part
-from corpusdiff.stages.base import Audio, Signal, Stage, State, takes_references
+from corpusdiff.stages.base import Audio, Signal, Stage, State, period, takes_references
 from corpusdiff.stages.spectral import Fused, Spectral, SpectralGain
 
 
@@ -33,6 +34,10 @@ class Chain:
     def latency(self, sig: Signal) -> int:
         """The sum of the stages' latencies."""
         return sum(stage.latency(sig) for stage in self.stages)
+
+    def period(self, sig: Signal) -> int:
+        """The least common multiple of the stages'."""
+        return math.lcm(*(period(stage, sig) for stage in self.stages))
 
     def initial_state(self, sig: Signal) -> State:
         """The stages' states, and the references that wait for the audio in the stage before each."""

@@ -88,7 +88,11 @@ class Denoise(Spectral):
 
     def initial_gain_state(self, sig: Signal) -> State:
         """No floor yet."""
-        return denoise.initial(self.n_fft // 2 + 1)
+        return denoise.initial(self.n_fft // 2 + 1, self._tracking(sig))
+
+    def frame_period(self, sig: Signal) -> int:
+        """The stretch of frames over whose minimum the floor is bounded."""
+        return self._tracking(sig).n_stretch
 
     def is_fixed(self, sig: Signal) -> bool:
         """Whether the track is too clean to touch."""
@@ -99,8 +103,21 @@ class Denoise(Spectral):
         share = noisy_share(self.max_snr_db, sig)
         if share == 0.0:
             return np.ones((1, power.shape[1]), np.float32), state
+        tracking = self._tracking(sig)
+        if self.estimator == "expander":
+            k = deviation_factor(self.k, 1) - 1.0
+            gain, state = denoise.expander_gains(power, state, tracking, k, self.threshold_db, self.max_cut_db)
+        else:
+            floor = float(db_to_amplitude(-self.max_cut_db))
+            how = denoise.Gains(
+                rho_for_tau(self.prior_tau_s, self.hop_length / sig.sr), floor, self.estimator == "omlsa"
+            )
+            gain, state = denoise.statistical_gains(power, state, tracking, how)
+        return (gain if share == 1.0 else 1 + np.float32(share) * (gain - 1)), state
+
+    def _tracking(self, sig: Signal) -> denoise.Tracking:
         hop_s = self.hop_length / sig.sr
-        tracking = denoise.Tracking(
+        return denoise.Tracking(
             n_skip=self.n_fft // self.hop_length - 1,
             n_first=max(1, round(_FIRST_S / hop_s)),
             rho=rho_for_tau(self.noise_tau_s, hop_s),
@@ -110,11 +127,3 @@ class Denoise(Spectral):
             n_stretch=max(1, round(_STRETCH_S / hop_s)),
             most_over_lowest=_OVER_LOWEST,
         )
-        if self.estimator == "expander":
-            k = deviation_factor(self.k, 1) - 1.0
-            gain, state = denoise.expander_gains(power, state, tracking, k, self.threshold_db, self.max_cut_db)
-        else:
-            floor = float(db_to_amplitude(-self.max_cut_db))
-            how = denoise.Gains(rho_for_tau(self.prior_tau_s, hop_s), floor, self.estimator == "omlsa")
-            gain, state = denoise.statistical_gains(power, state, tracking, how)
-        return (gain if share == 1.0 else 1 + np.float32(share) * (gain - 1)), state

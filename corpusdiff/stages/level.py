@@ -118,6 +118,10 @@ class Level:
         """One hop, since the gain at its end is known when it is full, and the lookahead."""
         return _hop(sig) + round(self.lookahead_s * sig.sr)
 
+    def period(self, sig: Signal) -> int:
+        """One hop."""
+        return _hop(sig)
+
     def initial_state(self, sig: Signal) -> State:
         """Silence, gain 0 dB."""
         values = np.zeros(_ACTIVITY + N_ACTIVITY)

@@ -7,6 +7,7 @@ the exact identity.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -79,6 +80,11 @@ class Fused:
         """A frame less one sample."""
         return self.n_fft - 1
 
+    def period(self, sig: Signal) -> int:
+        """A hop, or as many of them as its parts count."""
+        counts = (getattr(part, "frame_period", None) for part in self.parts)
+        return self.hop_length * math.lcm(*(count(sig) for count in counts if count is not None))
+
     def initial_state(self, sig: Signal) -> State:
         """The transform's state, the parts', and what is added to every frame where the gains are fixed."""
         gains = tuple(part.initial_gain_state(sig) for part in self.parts)
@@ -107,6 +113,10 @@ class Spectral:
     def latency(self, sig: Signal) -> int:
         """A frame less one sample."""
         return self._alone().latency(sig)
+
+    def period(self, sig: Signal) -> int:
+        """See `Fused`."""
+        return self._alone().period(sig)
 
     def initial_state(self, sig: Signal) -> State:
         """See `Fused`."""

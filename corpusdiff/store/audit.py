@@ -20,7 +20,7 @@ from corpusdiff.store.checks import (
 from corpusdiff.store.finalise import chunk_keys, count_shards, plan_tables
 from corpusdiff.store.generations import manifest_ids, manifest_of, plan_key, read_record
 from corpusdiff.store.inventory import Inventory, Standing
-from corpusdiff.store.layout import ArrayLayout
+from corpusdiff.store.layout import STAGED, ArrayLayout
 from corpusdiff.store.metadata import AUDIO, ROOT, TRACKS, group_files
 from corpusdiff.store.objects import Objects
 from corpusdiff.store.record import record_key
@@ -56,6 +56,7 @@ class Audit:
         self._metadata(inventory)
         if self._plans_known:
             self._commits(plans)
+            self._staged()
             self._keys(inventory)
         self._tables(plans)
 
@@ -160,6 +161,10 @@ class Audit:
             known = name.isdecimal() and int(name) < n_shards.get(digest, 0)
             if not known or key != record_key(digest, int(name)):
                 self._say(key, Standing.FOREIGN.value)
+
+    def _staged(self) -> None:
+        """What pieces of long tracks have left that were not committed, or whose worker was killed after that."""
+        self.orphans += sorted(self.objects.list(STAGED))
 
     def _metadata(self, inventory: Inventory) -> None:
         files = dict(group_files())

@@ -15,6 +15,9 @@ from corpusdiff.plan import Plan
 from corpusdiff.store.metadata import AUDIO, array_metadata, bytes_codec, create_groups, create_metadata
 from corpusdiff.store.objects import Objects
 
+#: Folder of what pieces of long tracks have encoded, until the track is committed.
+STAGED = "pieces"
+
 #: Attempt rows reserved for each shard.
 ATTEMPTS = 4
 

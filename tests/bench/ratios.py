@@ -125,6 +125,7 @@ BOUNDS = (
     Bound("B, converted: CPU over the bare pool's, starting apart", _marginal, 2.0, today=3.2),
     Bound("start of `run` to the first committed shard, s", _figure("first shard, s"), 5.0, wall=True),
     Bound("speed-up by 4 workers, of the floor pool's own", _speed_up, 0.95, at_least=True, wall=True),
+    Bound("10 hours in pieces: time on 4 workers over one", _figure("10 hours on 4 workers over one"), 0.3, wall=True),
     Bound("peak memory of a process on A to D, MB", _peak_mb, 350.0, short=True),
     Bound("10 million rows with durations: planned, s", _figure("planned, s"), 60.0, wall=True),
     Bound("10 million rows with durations: peak, MB", _figure("planned, MB"), 2000.0),

@@ -77,14 +77,14 @@ def slow_gains(power, how):
 def test_the_gains_are_those_of_the_formulas(weighted):
     """The fast rows follow the slow ones over 300 frames, bursts included."""
     power, how = frames(300), Gains(prior_rho=0.96, floor=10 ** (-25 / 20), weighted=weighted)
-    gain, state = statistical_gains(power, initial(N_BINS), TRACKING, how)
+    gain, state = statistical_gains(power, initial(N_BINS, TRACKING), TRACKING, how)
     np.testing.assert_allclose(gain, slow_gains(power, how), rtol=2e-3)
     np.testing.assert_allclose(state.noise, slow_floor(power)[-1], rtol=1e-4)
 
 
 def test_the_floor_is_the_noise_under_bursts():
     """A burst of 20 dB over a sixth of the time raises the floor of its bins by less than 1 dB."""
-    _, state = statistical_gains(frames(600), initial(N_BINS), TRACKING, Gains(0.96, 0.1, False))
+    _, state = statistical_gains(frames(600), initial(N_BINS, TRACKING), TRACKING, Gains(0.96, 0.1, False))
     error_db = 10 * np.log10(state.noise / 0.01)
     assert np.abs(error_db.mean()) < 1.5
     assert error_db[10:20].mean() < error_db.mean() + 1
@@ -95,7 +95,7 @@ def test_the_floor_follows_a_rise_of_the_noise():
     power = 0.01 * np.random.default_rng(3).exponential(size=(1000, N_BINS)).astype(np.float32)
     power[200:] *= 10**1.5
     how = Gains(0.96, 0.1, False)
-    _, state = statistical_gains(power, initial(N_BINS), TRACKING, how)
+    _, state = statistical_gains(power, initial(N_BINS, TRACKING), TRACKING, how)
     assert 10 * np.log10(state.noise.mean() / 0.01) == pytest.approx(15, abs=2)
     _, state = statistical_gains(power[:200], state, TRACKING, how)
     assert 10 * np.log10(state.noise.mean() / 0.01) == pytest.approx(0, abs=2)
@@ -105,16 +105,17 @@ def test_silence_teaches_nothing():
     """Digital silence between leaves the floor as it was, to the bit."""
     power = frames(100)
     how = Gains(0.96, 0.1, False)
-    _, before = statistical_gains(power, initial(N_BINS), TRACKING, how)
+    _, before = statistical_gains(power, initial(N_BINS, TRACKING), TRACKING, how)
     _, after = statistical_gains(np.zeros((50, N_BINS), np.float32), before, TRACKING, how)
     np.testing.assert_array_equal(before.noise, after.noise)
-    assert after.n_heard == before.n_heard == 100
+    assert after.n_heard == before.n_heard == TRACKING.n_skip + TRACKING.n_first
+    assert (before.clock - after.clock - 50) % TRACKING.n_stretch == 0
 
 
 def test_the_expander_is_the_law_in_db():
     """k times the distance from the threshold, within its bounds."""
     power = frames(200)
-    gain, _ = expander_gains(power, initial(N_BINS), TRACKING, 0.7, 12.0, 20.0)
+    gain, _ = expander_gains(power, initial(N_BINS, TRACKING), TRACKING, 0.7, 12.0, 20.0)
     snr_db = 10 * np.log10(power / slow_floor(power))
     np.testing.assert_allclose(20 * np.log10(gain), np.clip(0.7 * (snr_db - 12), -20, 0), atol=1e-3)
     assert {-20.0, 0.0} < set(np.round(20 * np.log10(gain), 3).ravel())

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpusdiff.process import _plan
 from corpusdiff.shards import ShardReport
+from corpusdiff.shardwork import plan_of
 from corpusdiff.store.commit import commit_shard
 from corpusdiff.store.objects import open_objects
 
@@ -62,7 +62,7 @@ def make_source(folder: Path, n_tracks: int) -> Path:
 def commit_nothing(task, on_progress):
     """Commit a shard whose tracks were all filtered, with everything that is real but the audio."""
     objects = open_objects(task.out, write=False)
-    plan = _plan(task)
+    plan = plan_of(task)
     tracks = range(plan.bounds[task.shard], plan.bounds[task.shard + 1])
     rows = [
         {

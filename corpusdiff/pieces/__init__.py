@@ -1,0 +1,1 @@
+"""A recording in pieces that are processed apart, with the numbers and the samples of the whole."""

@@ -1,0 +1,173 @@
+"""The phases of a long track over its pieces, wherever there is room, and what they wrote in its place.
+
+A piece's findings travel as text that only processes look into that decode. What it encodes is put into the corpus's
+place under a name of its own, create-only, until the track is committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from corpusdiff.errors import TrackError
+from corpusdiff.shards import ShardTask
+from corpusdiff.store.layout import STAGED
+from corpusdiff.store.objects import Objects, blocks
+
+
+@dataclass(frozen=True)
+class PieceTask:
+    """One phase over one piece.
+
+    Parameters
+    ----------
+    shard : of the track
+    number : of the track in the shard
+    phase : name of the phase
+    arguments : packed
+    where : worker that had the same piece in the phase before, and may have kept what it will want again; "" for none
+    """
+
+    shard: ShardTask
+    number: int
+    phase: str
+    arguments: str
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class PieceReport:
+    """What became of it.
+
+    Parameters
+    ----------
+    result : packed; "" where it failed
+    staged : key of what it encoded, "" for nothing
+    failed : reason and words of a failure of the track
+    cpu_s : CPU seconds that it took
+    where : worker that had it; "" for this process
+    costs : CPU seconds by part; empty where nobody asked
+    """
+
+    result: str
+    staged: str = ""
+    failed: tuple[str, str] | None = None
+    cpu_s: float = 0.0
+    where: str = ""
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+
+#: Reports in the order of the tasks; calls back after each that is done.
+MapPieces: TypeAlias = Callable[[Sequence[PieceTask], Callable[[], None]], list[PieceReport]]
+
+_map: ContextVar[MapPieces | None] = ContextVar("corpusdiff_map_pieces", default=None)
+
+
+@contextmanager
+def mapped_by(map_pieces: MapPieces) -> Iterator[None]:
+    """Pieces of tracks that are processed in the block are run by `map_pieces`."""
+    token = _map.set(map_pieces)
+    try:
+        yield
+    finally:
+        _map.reset(token)
+
+
+class Streams(Protocol):
+    """Where a shard's streams lie, one after the other."""
+
+    def append(self, parts: Iterator[bytes]) -> int:
+        """Add to them; where the addition begins."""
+        ...
+
+
+class Spread:
+    """Runs phases over the pieces of one track.
+
+    Parameters
+    ----------
+    task, number : the track's shard, and its number in it
+    objects : the store
+    streams : take what the pieces encode
+    one_by_one : runs pieces where nobody else does
+    on_done : hears how many pieces are done of how many, all phases together as far as they are known
+    """
+
+    def __init__(
+        self,
+        task: ShardTask,
+        number: int,
+        objects: Objects,
+        streams: Streams,
+        one_by_one: MapPieces,
+        on_done: Callable[[float], None],
+    ) -> None:
+        self._task = task
+        self._number = number
+        self._objects = objects
+        self._streams = streams
+        self._map = _map.get() or one_by_one
+        self._on_done = on_done
+        self._n_phases = 0
+        self._staged: list[str] = []
+        self._where: dict[int, str] = {}
+        self.cpu_s = 0.0
+        self.costs: Counter[str] = Counter()
+
+    def __call__(self, phase: str, pieces: Sequence[tuple[int, str]]) -> Mapping[str, Any]:
+        """The answer for the process that asks: packed results and where what they wrote lies, or why there are none.
+
+        Raises OSError and StoreError for trouble that the track is not to blame for.
+        """
+        n_done = 0
+
+        def done() -> None:
+            nonlocal n_done
+            n_done += 1
+            share = min(self._n_phases + n_done / len(pieces), 3.0) / 3.0
+            self._on_done(share)
+
+        tasks = [
+            PieceTask(self._task, self._number, phase, arguments, self._where.get(start, ""))
+            for start, arguments in pieces
+        ]
+        reports = self._map(tasks, done)
+        self._where.update((start, report.where) for (start, _), report in zip(pieces, reports, strict=True))
+        self._n_phases += 1
+        self.cpu_s += sum(report.cpu_s for report in reports)
+        for report in reports:
+            self.costs.update(report.costs)
+        self._staged += [report.staged for report in reports if report.staged]
+        for report in reports:
+            if report.failed is not None:
+                reason, error = report.failed
+                return {"failed": {"reason": reason, "error": error}}
+        return {"found": [{"result": report.result, "base": self._placed(report.staged)} for report in reports]}
+
+    def clear(self) -> None:
+        """Delete what the pieces staged, once the track is committed."""
+        for key in self._staged:
+            self._objects.delete(key)
+
+    def _placed(self, key: str) -> int:
+        return self._streams.append(blocks(self._objects, key)) if key else 0
+
+
+def stage(objects: Objects, task: ShardTask, parts: Callable[[], Iterator[bytes]]) -> str:
+    """Put what a piece has encoded into the store, under its digest; its key. Nothing is changed that is there."""
+    digest = hashlib.sha256()
+    for block in parts():
+        digest.update(block)
+    key = f"{STAGED}/{task.plan_digest}/{task.shard}/{digest.hexdigest()}"
+    objects.create(key, parts())
+    return key
+
+
+def failed_as(error: TrackError) -> PieceReport:
+    """The report of a piece over which the track failed."""
+    return PieceReport("", failed=(error.reason, str(error)))
