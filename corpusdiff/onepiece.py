@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 
 from corpusdiff.costs import STORE, part
 from corpusdiff.errors import TrackError
@@ -12,13 +12,10 @@ from corpusdiff.spread import PieceReport, PieceTask, failed_as, stage
 from corpusdiff.store.objects import open_objects
 
 
-def one_by_one(tasks: Sequence[PieceTask], on_done: Callable[[], None]) -> list[PieceReport]:
+def one_by_one(tasks: Sequence[PieceTask]) -> Generator[tuple[int, PieceReport], None, None]:
     """Pieces one after the other, here."""
-    reports = []
-    for task in tasks:
-        reports.append(run_piece(task, "piece"))
-        on_done()
-    return reports
+    for number, task in enumerate(tasks):
+        yield number, run_piece(task, "piece")
 
 
 def run_piece(task: PieceTask, role: str = "") -> PieceReport:

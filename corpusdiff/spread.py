@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -18,6 +18,9 @@ from corpusdiff.errors import TrackError
 from corpusdiff.shards import ShardTask
 from corpusdiff.store.layout import STAGED
 from corpusdiff.store.objects import Objects, blocks
+
+#: Phases that a track has where nothing is done twice.
+N_PHASES = 3.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ class PieceReport:
     costs: Mapping[str, float] = field(default_factory=dict)
 
 
-#: Reports in the order of the tasks; calls back after each that is done.
-MapPieces: TypeAlias = Callable[[Sequence[PieceTask], Callable[[], None]], list[PieceReport]]
+#: The number of each task and its report, in the order in which they end. Closed early, it drops the rest.
+MapPieces: TypeAlias = Callable[[Sequence[PieceTask]], Generator[tuple[int, PieceReport], None, None]]
 
 _map: ContextVar[MapPieces | None] = ContextVar("corpusdiff_map_pieces", default=None)
 
@@ -95,7 +98,7 @@ class Spread:
     objects : the store
     streams : take what the pieces encode
     one_by_one : runs pieces where nobody else does
-    on_done : hears how many pieces are done of how many, all phases together as far as they are known
+    on_done : hears which share of the work is done
     """
 
     def __init__(
@@ -124,30 +127,23 @@ class Spread:
 
         Raises OSError and StoreError for trouble that the track is not to blame for.
         """
-        n_done = 0
-
-        def done() -> None:
-            nonlocal n_done
-            n_done += 1
-            share = min(self._n_phases + n_done / len(pieces), 3.0) / 3.0
-            self._on_done(share)
-
         tasks = [
             PieceTask(self._task, self._number, phase, arguments, self._where.get(start, ""))
             for start, arguments in pieces
         ]
-        reports = self._map(tasks, done)
-        self._where.update((start, report.where) for (start, _), report in zip(pieces, reports, strict=True))
+        found: dict[int, dict[str, Any]] = {}
+        with closing(self._map(tasks)) as ending:
+            for place, report in ending:
+                self.cpu_s += report.cpu_s
+                self.costs.update(report.costs)
+                if report.failed is not None:
+                    reason, error = report.failed
+                    return {"failed": {"reason": reason, "error": error}}
+                self._where[pieces[place][0]] = report.where
+                found[place] = {"result": report.result, "base": self._placed(report.staged)}
+                self._on_done(min(self._n_phases + len(found) / len(pieces), N_PHASES) / N_PHASES)
         self._n_phases += 1
-        self.cpu_s += sum(report.cpu_s for report in reports)
-        for report in reports:
-            self.costs.update(report.costs)
-        self._staged += [report.staged for report in reports if report.staged]
-        for report in reports:
-            if report.failed is not None:
-                reason, error = report.failed
-                return {"failed": {"reason": reason, "error": error}}
-        return {"found": [{"result": report.result, "base": self._placed(report.staged)} for report in reports]}
+        return {"found": [found[place] for place in range(len(pieces))]}
 
     def clear(self) -> None:
         """Delete what the pieces staged, once the track is committed."""
@@ -155,7 +151,10 @@ class Spread:
             self._objects.delete(key)
 
     def _placed(self, key: str) -> int:
-        return self._streams.append(blocks(self._objects, key)) if key else 0
+        if not key:
+            return 0
+        self._staged.append(key)
+        return self._streams.append(blocks(self._objects, key))
 
 
 def stage(objects: Objects, task: ShardTask, parts: Callable[[], Iterator[bytes]]) -> str:

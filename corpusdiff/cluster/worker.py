@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
 
@@ -66,8 +66,8 @@ class PiecesOnCluster:
         self._key = key
         self._seceded = False
 
-    def __call__(self, tasks: Sequence[PieceTask], on_done: Callable[[], None]) -> list[PieceReport]:
-        """Reports in the order of the tasks. Raises OSError where workers die, StoreError."""
+    def __call__(self, tasks: Sequence[PieceTask]) -> Generator[tuple[int, PieceReport], None, None]:
+        """See `corpusdiff.spread.MapPieces`. Raises OSError where workers die, StoreError."""
         if not self._seceded:
             secede()  # so that one of the pieces may run here
             self._seceded = True
@@ -85,19 +85,16 @@ class PiecesOnCluster:
             for task in tasks
         ]
         places = {future.key: place for place, future in enumerate(futures)}
-        found: list[PieceReport | None] = [None] * len(tasks)
         try:
             for future in as_completed(futures):
                 outcome = future.result()
                 if isinstance(outcome, Exception):
                     raise outcome
-                found[places[future.key]] = outcome
-                on_done()
+                yield places[future.key], outcome
         except (KilledWorker, CancelledError) as error:
             raise OSError(f"a worker was lost over a piece: {describe(error)}") from None
         finally:
             client.cancel(futures, reason="corpusdiff-stopped")
-        return [report for report in found if report is not None]
 
 
 def run_piece_on_worker(task: PieceTask) -> PieceReport | Exception:

@@ -111,9 +111,7 @@ BOUNDS = (
     Bound(
         "C: ffmpeg's full chain, CPU over ours", _cpu("C: ffmpeg full", _C), 6.0, at_least=True, today=5.4, short=True
     ),
-    Bound(
-        "C: the same without loudnorm", _cpu("C: ffmpeg no loudnorm", _C), 1.1, at_least=True, today=1.0, short=True
-    ),
+    Bound("C: the same without loudnorm", _cpu("C: ffmpeg no loudnorm", _C), 1.1, at_least=True, today=1.0, short=True),
     Bound(
         "job `codec`: CPU over libopus alone",
         _cpu("A16: corpusdiff, codec", "A16: libopus alone, 5"),
