@@ -175,11 +175,14 @@ class _Server:
 
         def each(phase: str, pieces: Sequence[tuple[Any, ...]]) -> list[tuple[Any, int]]:
             self._pipe.send({"each": phase, "pieces": [[each[0].start, packed(each)] for each in pieces]})
-            answer = self._pipe.receive()
-            assert answer is not None
-            if "failed" in answer:
-                raise TrackError(answer["failed"]["reason"], answer["failed"]["error"])
-            return [(unpacked(found["result"], stages), found["base"]) for found in answer["found"]]
+            found: dict[int, tuple[Any, int]] = {}
+            while len(found) < len(pieces):
+                answer = self._pipe.receive()
+                assert answer is not None
+                if "failed" in answer:
+                    raise TrackError(answer["failed"]["reason"], answer["failed"]["error"])
+                found[answer["place"]] = unpacked(answer["result"], stages), answer["base"]
+            return [found[place] for place in range(len(pieces))]
 
         return in_pieces(track, context, piece_s, each)
 

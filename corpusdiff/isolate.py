@@ -247,7 +247,8 @@ class Child:
                 watch.heard(answer["progress"])
                 listener.on_progress(answer["progress"])
             elif "each" in answer and listener.each is not None:
-                self._pipe.send(dict(listener.each(answer["each"], answer["pieces"])))
+                for found in listener.each(answer["each"], answer["pieces"]):
+                    self._pipe.send(dict(found))
                 watch.heard(0.0)  # it has waited for others
             else:
                 return answer

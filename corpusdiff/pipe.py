@@ -6,7 +6,7 @@ import json
 import os
 import select
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,8 +16,8 @@ _PREFIX = struct.Struct("<I")
 MAX_MESSAGE = 256 * 2**20
 
 
-#: Answers a child that asks for a phase over pieces: their first samples, and what is packed.
-Each: TypeAlias = Callable[[str, Sequence[tuple[int, str]]], Mapping[str, Any]]
+#: Answers a child that asks for a phase over pieces, given their first samples and what is packed: each as it ends.
+Each: TypeAlias = Callable[[str, Sequence[tuple[int, str]]], Iterable[Mapping[str, Any]]]
 
 
 def unheard(_seconds: float) -> None:

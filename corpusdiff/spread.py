@@ -122,28 +122,30 @@ class Spread:
         self.cpu_s = 0.0
         self.costs: Counter[str] = Counter()
 
-    def __call__(self, phase: str, pieces: Sequence[tuple[int, str]]) -> Mapping[str, Any]:
-        """The answer for the process that asks: packed results and where what they wrote lies, or why there are none.
+    def __call__(self, phase: str, pieces: Sequence[tuple[int, str]]) -> Iterator[Mapping[str, Any]]:
+        """Answers for the process that asks: each piece's packed result and where what it wrote lies, as they end.
 
-        Raises OSError and StoreError for trouble that the track is not to blame for.
+        The last one says why where the track has failed. Raises OSError and StoreError for trouble that it is not to
+        blame for.
         """
         tasks = [
             PieceTask(self._task, self._number, phase, arguments, self._where.get(start, ""))
             for start, arguments in pieces
         ]
-        found: dict[int, dict[str, Any]] = {}
+        n_done = 0
         with closing(self._map(tasks)) as ending:
             for place, report in ending:
                 self.cpu_s += report.cpu_s
                 self.costs.update(report.costs)
                 if report.failed is not None:
                     reason, error = report.failed
-                    return {"failed": {"reason": reason, "error": error}}
+                    yield {"failed": {"reason": reason, "error": error}}
+                    return
                 self._where[pieces[place][0]] = report.where
-                found[place] = {"result": report.result, "base": self._placed(report.staged)}
-                self._on_done(min(self._n_phases + len(found) / len(pieces), N_PHASES) / N_PHASES)
+                yield {"place": place, "result": report.result, "base": self._placed(report.staged)}
+                n_done += 1
+                self._on_done(min(self._n_phases + n_done / len(pieces), N_PHASES) / N_PHASES)
         self._n_phases += 1
-        return {"found": [found[place] for place in range(len(pieces))]}
 
     def clear(self) -> None:
         """Delete what the pieces staged, once the track is committed."""
