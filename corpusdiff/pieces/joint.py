@@ -20,11 +20,14 @@ from corpusdiff.metrics import Change, Measurement
 from corpusdiff.pieces.decode import Cut
 from corpusdiff.pieces.measure import PieceVolume, merged
 from corpusdiff.pieces.phases import Shaped, Shaping, Written
-from corpusdiff.pieces.shape import agree
+from corpusdiff.pieces.shape import JOIN_S, agree
 from corpusdiff.pieces.share import Stretch
 from corpusdiff.shape import MAX_HALVINGS
 from corpusdiff.stages.base import Signal, State
 from corpusdiff.track import rule_values
+
+#: Seconds of a piece at the least.
+LEAST_S = 3 * JOIN_S
 
 
 class Each(Protocol):
@@ -72,9 +75,9 @@ def planned(track: Track, context: TrackContext) -> Cut | str:
 
 
 def piece_length(cut: Cut, piece_s: float) -> int:
-    """Samples of a piece at the job's rate: whole chunks."""
+    """Samples of a piece at the job's rate: whole chunks, and more than its run and the next one's share."""
     chunk = cut.context.chunk
-    return max(1, round(piece_s * cut.sr / chunk)) * chunk
+    return -(-round(max(piece_s, LEAST_S) * cut.sr) // chunk) * chunk
 
 
 def in_pieces(track: Track, context: TrackContext, piece_s: float, each: Each) -> dict[str, Any] | None:

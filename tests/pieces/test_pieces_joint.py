@@ -15,7 +15,7 @@ from corpusdiff.finish import Sinks, TrackContext
 from corpusdiff.jobfile import load_job
 from corpusdiff.manifests.base import Track
 from corpusdiff.pieces.decode import Cut
-from corpusdiff.pieces.joint import planned, process_pieces
+from corpusdiff.pieces.joint import piece_length, planned, process_pieces
 from corpusdiff.pieces.kept import Kept
 from corpusdiff.pieces.phases import PHASES, Means
 from corpusdiff.pieces.share import Stretch
@@ -219,3 +219,10 @@ def test_stages_that_follow_what_they_hear(recordings, name):
     chain = tuple(registry.create(*each) for each in STAGES[name])
     chosen = replace(chosen, job=replace(chosen.job, chain=chain, guard=None))
     assert_equal(in_pieces("mono.wav", chosen), whole("mono.wav", chosen))
+
+
+def test_pieces_are_no_shorter_than_what_they_share():
+    """However short they are asked for: a piece's state is compared some seconds before its start."""
+    cut = Cut(Track("a", "a.wav"), TrackContext(None, "/", 4096), 16000, 1, 16000, 1, 16000 * 100)
+    assert piece_length(cut, 0.1) == -(-12 * 16000 // 4096) * 4096
+    assert piece_length(cut, 60.0) == -(-60 * 16000 // 4096) * 4096

@@ -193,5 +193,5 @@ def test_10_000_000_tracks(tmp_path: Path) -> None:
 
     The workers are a thousand: with 50 shards a second each has one for 20 s.
     """
-    bounds = Bounds(10_000_000, MANY, planned_s=180.0, shards_per_s=50.0, resumed_s=10.0, peak_bytes=2 * 10**9)
+    bounds = Bounds(10_000_000, MANY, planned_s=60.0, shards_per_s=50.0, resumed_s=10.0, peak_bytes=2 * 10**9)
     check(tmp_path, bounds)
