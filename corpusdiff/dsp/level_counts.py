@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from corpusdiff.dsp.sums import scratch, sum_and_power
+
 STEPS_PER_DB = 10.0
 _LOWEST_DBFS = -150.0
 
@@ -45,27 +47,31 @@ def _step(power: float) -> int:
     return min(max(int((level - _LOWEST_DBFS) * STEPS_PER_DB), 0), 1799)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def count(hops: NDArray[np.float32], sums: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
     """Count the levels of (n_channels, n_hops, hop) samples, each hop about its own mean, and add up the hops' sums."""
-    n_channels, n_hops, n = hops.shape
+    varying = np.zeros(hops.shape[1])
+    for channel, of_channel in zip(hops, sums, strict=True):  # each contiguous, of which vector instructions are made
+        _add_powers(channel, of_channel, varying)
+    _count(varying / len(hops), counts)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_powers(hops: NDArray[np.float32], sums: NDArray[np.float64], varying: NDArray[np.float64]) -> None:
+    """Add mean and power of (n_hops, hop) samples, and each hop's power about its mean."""
+    n_hops, n = hops.shape
+    folded = scratch(n)
     for h in range(n_hops):
-        varying = 0.0
-        for c in range(n_channels):
-            x = hops[c, h]
-            # four sums at a time: one would wait for itself
-            a0, a1, a2, a3, b0, b1, b2, b3 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            for i in range(0, n - 3, 4):
-                v0, v1, v2, v3 = float(x[i]), float(x[i + 1]), float(x[i + 2]), float(x[i + 3])
-                a0, a1, a2, a3 = a0 + v0, a1 + v1, a2 + v2, a3 + v3
-                b0, b1, b2, b3 = b0 + v0 * v0, b1 + v1 * v1, b2 + v2 * v2, b3 + v3 * v3
-            for i in range(n // 4 * 4, n):
-                a0, b0 = a0 + float(x[i]), b0 + float(x[i]) * float(x[i])
-            mean, power = (a0 + a1 + a2 + a3) / n, (b0 + b1 + b2 + b3) / n
-            sums[c, 0] += mean
-            sums[c, 1] += power
-            varying += power - mean * mean
-        counts[_step(varying / n_channels)] += 1
+        total, total_power = sum_and_power(hops[h], folded)
+        mean, power = total / n, total_power / n
+        sums[0] += mean
+        sums[1] += power
+        varying[h] += power - mean * mean
+
+
+@njit(cache=True, nogil=True)
+def _count(power: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
+    for i in range(power.size):
+        counts[_step(power[i])] += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

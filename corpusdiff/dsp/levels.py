@@ -6,19 +6,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from corpusdiff.dsp.sums import scratch, sum_and_power
 from corpusdiff.units import power_to_db
 
-#: Distance of two levels, in seconds.
-HOP_S = 0.01
+#: Distance of two levels, in seconds; a fifth of it is a whole number of samples.
+HOP_S = 0.05
 
 #: So many neighbouring samples at their channel's own extreme are a clipped peak.
 CLIP_RUN = 3
 
 #: An extreme under this, -6 dBFS, is no clipping, whatever its shape.
 CLIP_FROM = 0.5
-
-#: Hops are grouped by so many, from the start on, before their power is averaged for statistics.
-_SMOOTH = 5
 
 _GATE_DB = 30.0
 _SILENCE_DBFS = -100.0
@@ -35,10 +33,10 @@ class LevelMeter:
 
     def __init__(self, sr: int, n_channels: int) -> None:
         self.n_samples = 0
-        self._hop = max(1, round(HOP_S * sr))
-        self._sums = np.zeros((n_channels, 4))
+        self._hop = 5 * max(1, round(HOP_S / 5 * sr))
+        self._sums = np.zeros((n_channels, 2))
         self._flats = np.zeros((n_channels, 2, 3))
-        self._filled = 0
+        self._rest = np.zeros((n_channels, 0), np.float32)
         self._hops: list[NDArray[np.float64]] = []
         self._lead = _Lead(n_channels)
 
@@ -50,10 +48,20 @@ class LevelMeter:
     def update(self, x: NDArray[np.float32]) -> None:
         """(n_channels, n) float32."""
         self._lead.update(x)
-        hops = np.zeros((self._filled + x.shape[1]) // self._hop)
         samples = np.ascontiguousarray(x)
-        self._filled = _accumulate(samples, self._sums, self._flats, self._filled, self._hop, hops)
+        _follow_flats(samples, self._flats)
         self.n_samples += x.shape[1]
+        missing = self._hop - self._rest.shape[1] if self._rest.size else 0
+        if self._rest.size:
+            self._rest = np.concatenate([self._rest, samples[:, :missing]], axis=1)
+            self._add(self._rest, 0)
+        if missing <= x.shape[1]:
+            self._add(samples, missing)
+            self._rest = samples[:, x.shape[1] - (x.shape[1] - missing) % self._hop :].copy()
+
+    def _add(self, x: NDArray[np.float32], start: int) -> None:
+        """The whole hops from a sample on."""
+        hops = _add_hops(x, start, self._hop, self._sums)
         if len(hops):
             self._hops.append(hops)
 
@@ -63,31 +71,36 @@ class LevelMeter:
         Extremes and counts are equal to those of one meter, sums but for rounding. What came here is a multiple of
         `grid`, and something came there. Raises ValueError where it is not.
         """
-        check_on_grid(self._filled)
+        check_on_grid(self._rest.shape[1])
         for c in range(len(self._sums)):
             for side, sign in enumerate((1.0, -1.0)):
                 _join_flats(self._flats[c, side], later._flats[c, side], *later._lead.at(c, sign, later.n_samples))
-        self._sums[:, _PEAK] = np.maximum(self._sums[:, _PEAK], later._sums[:, _PEAK])
-        self._sums[:, [_OFFSET, _POWER]] += later._sums[:, [_OFFSET, _POWER]]
-        self._sums[:, _FILLING], self._filled = later._sums[:, _FILLING], later._filled
+        self._sums += later._sums
+        self._rest = later._rest
         self._hops += later._hops
         self.n_samples += later.n_samples
 
     @property
     def peak(self) -> float:
         """Highest magnitude."""
-        return float(self._sums[:, _PEAK].max())
+        return float(self._flats[:, :, _EXTREME].max())
 
     @property
     def mean_square(self) -> float:
         """Mean over channels and samples."""
-        return float(self._sums[:, _POWER].sum()) / max(1, self._sums.shape[0] * self.n_samples)
+        return float((self._sums + self._unfinished())[:, _POWER].sum()) / max(1, self._sums.shape[0] * self.n_samples)
 
     @property
     def dc(self) -> float:
         """The channel's mean that is farthest from zero."""
-        means = self._sums[:, _OFFSET] / max(1, self.n_samples)
+        means = (self._sums + self._unfinished())[:, _OFFSET] / max(1, self.n_samples)
         return float(means[np.abs(means).argmax()])
+
+    def _unfinished(self) -> NDArray[np.float64]:
+        """(n_channels, 2): the sums of the unfinished hop."""
+        sums = np.zeros_like(self._sums)
+        _add_hops(self._rest, 0, max(1, self._rest.shape[1]), sums)
+        return sums
 
     @property
     def clip_rate(self) -> float:
@@ -102,12 +115,10 @@ class LevelMeter:
 
     def levels_dbfs(self) -> NDArray[np.float64]:
         """(n,) mean power of all channels over each 50 ms from the start, in dBFS; the rest counts as one more."""
-        sums = np.concatenate([np.zeros(0), *self._hops, [float(self._sums[:, _FILLING].sum())]])
+        sums = np.concatenate([np.zeros(0), *self._hops, [float(self._unfinished()[:, _POWER].sum())]])
         counts = np.full(len(sums), float(self._hop))
-        counts[-1] = self._filled
-        starts = np.arange(0, len(sums), _SMOOTH)
-        power = np.add.reduceat(sums, starts) / np.maximum(np.add.reduceat(counts, starts), 1.0)
-        return power_to_db(power / self._sums.shape[0])
+        counts[-1] = self._rest.shape[1]
+        return power_to_db(sums / np.maximum(counts, 1.0) / self._sums.shape[0])
 
 
 class _Lead:
@@ -179,8 +190,8 @@ def ranked(values: NDArray[np.float64], q: float) -> float:
     return float(values[below] + (place - below) * (values[above] - values[below]))
 
 
-# columns of the sums: highest magnitude, sum, sum of squares, power of the unfinished hop
-_PEAK, _OFFSET, _POWER, _FILLING = range(4)
+# columns of the sums: sum, sum of squares
+_OFFSET, _POWER = range(2)
 
 # of the flats, upward and downward: extreme so far, samples in a row at it now, and samples in long runs at it
 _EXTREME, _RUN, _FLAT = range(3)
@@ -202,6 +213,13 @@ def _at_extreme(value: float, flat: NDArray[np.float64]) -> None:
 
 @njit(cache=True, nogil=True)
 def _follow_flats(x: NDArray[np.float32], flats: NDArray[np.float64]) -> None:
+    """Add the runs at the extremes of each channel."""
+    for c in range(len(x)):
+        _follow_flat(x[c], flats[c])
+
+
+@njit(cache=True, nogil=True)
+def _follow_flat(x: NDArray[np.float32], flats: NDArray[np.float64]) -> None:
     """Add the runs at the extremes of one channel; stretches that reach neither extreme are passed over."""
     for start in range(0, x.size, _STRETCH):
         part = x[start : start + _STRETCH]
@@ -223,38 +241,19 @@ def _follow_flats(x: NDArray[np.float32], flats: NDArray[np.float64]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _accumulate(
-    x: NDArray[np.float32],
-    sums: NDArray[np.float64],
-    flats: NDArray[np.float64],
-    filled: int,
-    hop: int,
-    hops: NDArray[np.float64],
-) -> int:
-    """Add to `sums` and `flats` sample by sample; full hops are added to `hops`. The samples in the unfinished hop."""
-    n_channels, n = x.shape
-    left = filled
-    for c in range(n_channels):
-        _follow_flats(x[c], flats[c])
-        left = filled
-        number = 0
-        offset, power, filling = sums[c, _OFFSET], sums[c, _POWER], sums[c, _FILLING]
-        start = 0
-        while start < n:
-            part = x[c, start : start + hop - left]
-            for i in range(part.size):
-                value = float(part[i])
-                square = value * value
-                offset += value
-                power += square
-                filling += square
-            start += part.size
-            left += part.size
-            if left == hop:
-                hops[number] += filling
-                number += 1
-                filling = 0.0
-                left = 0
-        sums[c, _PEAK] = max(flats[c, 0, _EXTREME], flats[c, 1, _EXTREME])
-        sums[c, _OFFSET], sums[c, _POWER], sums[c, _FILLING] = offset, power, filling
-    return left
+def _add_hops(x: NDArray[np.float32], start: int, hop: int, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add the whole hops of (n_channels, n) samples to `sums`; (n_hops,) the power of each, all channels together.
+
+    `x` is contiguous: vector instructions are made of no other.
+    """
+    hops = np.zeros((x.shape[1] - start) // hop)
+    folded = scratch(hop)
+    for c in range(len(x)):
+        channel = x[c]
+        for k in range(hops.size):
+            at = start + k * hop
+            offset, power = sum_and_power(channel[at : at + hop], folded)
+            sums[c, _OFFSET] += offset
+            sums[c, _POWER] += power
+            hops[k] += power
+    return hops
