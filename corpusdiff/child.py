@@ -140,7 +140,7 @@ class _Server:
         self._streams.seek(0)
         started = time.process_time()
         with keep(self._costs), part(CHILD):
-            answer = self._attempt(message, partial(self._phase, message["phase"], message["arguments"]))
+            answer = self._attempt(message, partial(self._phase, message["phase"], message["data"]))
         return answer | self._spent(started)
 
     def _spent(self, started: float) -> dict[str, Any]:
@@ -174,19 +174,21 @@ class _Server:
         stages = all_stages(context.job)
 
         def each(phase: str, pieces: Sequence[tuple[Any, ...]]) -> list[tuple[Any, int]]:
-            self._pipe.send({"each": phase, "pieces": [[each[0].start, packed(each)] for each in pieces]})
+            arguments = [packed(each) for each in pieces]
+            places = [[each[0].start, len(data)] for each, data in zip(pieces, arguments, strict=True)]
+            self._pipe.send({"each": phase, "pieces": places, "data": b"".join(arguments)})
             found: dict[int, tuple[Any, int]] = {}
             while len(found) < len(pieces):
                 answer = self._pipe.receive()
                 assert answer is not None
                 if "failed" in answer:
                     raise TrackError(answer["failed"]["reason"], answer["failed"]["error"])
-                found[answer["place"]] = unpacked(answer["result"], stages), answer["base"]
+                found[answer["place"]] = unpacked(answer["data"], stages), answer["base"]
             return [found[place] for place in range(len(pieces))]
 
         return in_pieces(track, context, piece_s, each)
 
-    def _phase(self, phase: str, arguments: str, track: Track, context: TrackContext) -> dict[str, Any]:
+    def _phase(self, phase: str, arguments: bytes, track: Track, context: TrackContext) -> dict[str, Any]:
         from corpusdiff.pieces.joint import planned
         from corpusdiff.pieces.kept import Kept
         from corpusdiff.pieces.packing import packed, unpacked
@@ -202,7 +204,7 @@ class _Server:
         kept = self._kept.of((track.id, track.path, track.offset_s, track.version, context.job.digest))
         found = PHASES[phase](cut, piece, Means(self._progress, Sinks(self._streams), kept), *rest)
         self._streams.flush()
-        return {"result": packed(found)}
+        return {"data": packed(found)}
 
     def _measure(self, message: dict[str, Any]) -> dict[str, Any]:
         def measured(track: Track, context: TrackContext) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from corpusdiff.confine import without_secrets
 from corpusdiff.errors import TrackError
 from corpusdiff.limits import Stalled, Watch
 from corpusdiff.manifests.base import Track
-from corpusdiff.pipe import Each, Listener, Pipe, PipeClosed
+from corpusdiff.pipe import Each, Listener, Pipe, PipeClosed, asked_pieces
 from corpusdiff.shards import RunOptions
 
 __all__ = ["TRIES", "Answer", "Child", "ChildDied", "Stalled", "close_children", "own_child"]
@@ -124,16 +124,16 @@ class Child:
         return Answer(answer["rows"], answer["end"], answer["cpu_s"])
 
     def piece(
-        self, track: Track, phase: str, arguments: str, on_progress: Callable[[float], None]
-    ) -> tuple[str, int, float]:
+        self, track: Track, phase: str, arguments: bytes, on_progress: Callable[[float], None]
+    ) -> tuple[bytes, int, float]:
         """One phase over one piece: the packed result, the end of what it wrote, and the CPU seconds it took.
 
         The streams begin at 0. Raises as `track`.
         """
-        message = {"op": "piece", "track": track.to_json(), "files": {}, "phase": phase, "arguments": arguments}
+        message = {"op": "piece", "track": track.to_json(), "files": {}, "phase": phase, "data": arguments}
         answer = self._ask_of(message, Listener(on_progress))
         self._costs.update(answer["costs"])
-        return answer["result"], answer["end"], answer["cpu_s"]
+        return answer["data"], answer["end"], answer["cpu_s"]
 
     def taken_costs(self) -> Mapping[str, float]:
         """CPU seconds of the tracks since the last call, by part; none unless the options ask for them."""
@@ -247,7 +247,7 @@ class Child:
                 watch.heard(answer["progress"])
                 listener.on_progress(answer["progress"])
             elif "each" in answer and listener.each is not None:
-                for found in listener.each(answer["each"], answer["pieces"]):
+                for found in listener.each(answer["each"], asked_pieces(answer)):
                     self._pipe.send(dict(found))
                 watch.heard(0.0)  # it has waited for others
             else:

@@ -1,4 +1,7 @@
-"""Length-prefixed JSON messages between a worker and its child. Never pickle: the child reads hostile files."""
+"""Length-prefixed messages between a worker and its child: JSON, and bytes that only the child looks into.
+
+Never pickle: the child reads hostile files.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-_PREFIX = struct.Struct("<I")
+#: Bytes of JSON, and of what follows it.
+_PREFIX = struct.Struct("<II")
 
 #: A longer message is refused: the child may have been taken over by the file it decodes.
 MAX_MESSAGE = 256 * 2**20
 
 
 #: Answers a child that asks for a phase over pieces, given their first samples and what is packed: each as it ends.
-Each: TypeAlias = Callable[[str, Sequence[tuple[int, str]]], Iterable[Mapping[str, Any]]]
+Each: TypeAlias = Callable[[str, Sequence[tuple[int, bytes]]], Iterable[Mapping[str, Any]]]
 
 
 def unheard(_seconds: float) -> None:
@@ -56,12 +60,14 @@ class Pipe:
         self._buffer = bytearray()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send one JSON object. Raises PipeClosed."""
-        body = json.dumps(message, separators=(",", ":")).encode()
-        data = memoryview(_PREFIX.pack(len(body)) + body)
+        """Send one JSON object; bytes under "data" go as they are. Raises PipeClosed."""
+        data = message.get("data", b"")
+        body = json.dumps({**message, "data": None} if data else message, separators=(",", ":")).encode()
         try:
-            while data:
-                data = data[os.write(self._write_fd, data) :]
+            for part in (_PREFIX.pack(len(body), len(data)) + body, data):
+                rest = memoryview(part)
+                while rest:
+                    rest = rest[os.write(self._write_fd, rest) :]
         except BrokenPipeError as error:
             raise PipeClosed from error
 
@@ -86,20 +92,34 @@ class Pipe:
     def _take(self) -> dict[str, Any] | None:
         if len(self._buffer) < _PREFIX.size:
             return None
-        (size,) = _PREFIX.unpack_from(self._buffer)
-        if size > MAX_MESSAGE:
-            raise PipeClosed(f"a message of {size} bytes was announced, {MAX_MESSAGE} is the most")
-        if len(self._buffer) < _PREFIX.size + size:
+        size, data_size = _PREFIX.unpack_from(self._buffer)
+        end = _PREFIX.size + size + data_size
+        if end > MAX_MESSAGE:
+            raise PipeClosed(f"a message of {end} bytes was announced, {MAX_MESSAGE} is the most")
+        if len(self._buffer) < end:
             return None
         body = bytes(self._buffer[_PREFIX.size : _PREFIX.size + size])
-        del self._buffer[: _PREFIX.size + size]
+        data = bytes(self._buffer[_PREFIX.size + size : end])
+        del self._buffer[:end]
         try:
             message = json.loads(body.decode())
         except (ValueError, RecursionError) as error:
             raise PipeClosed("what came is no message") from error
         if not isinstance(message, dict):
             raise PipeClosed("what came is no message")
-        return message
+        return {**message, "data": data} if data else message
+
+
+def asked_pieces(asked: Mapping[str, Any]) -> list[tuple[int, bytes]]:
+    """First sample of each piece, and what is packed for it. Raises PipeClosed for what no child of ours says."""
+    pieces, at = [], 0
+    try:
+        for start, size in asked["pieces"]:
+            pieces.append((int(start), asked["data"][at : at + size]))
+            at += size
+    except (KeyError, TypeError, ValueError) as error:
+        raise PipeClosed("what came is no question about pieces") from error
+    return pieces
 
 
 def _readable(fd: int, timeout_s: float) -> bool:

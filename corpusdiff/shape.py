@@ -17,7 +17,7 @@ from corpusdiff.costs import MEASURE_CHANGE, part
 from corpusdiff.dsp.loudness import LoudnessMeter
 from corpusdiff.metrics import Change, ChangeMeter, VolumeMeter
 from corpusdiff.specs import GuardSpec
-from corpusdiff.spool import AudioSpool
+from corpusdiff.spool import AudioQueue, AudioSpool
 from corpusdiff.stages.base import Audio, Signal, Stage, run_blocks
 from corpusdiff.stages.chain import Chain
 
@@ -163,14 +163,9 @@ class _Reader:
 
     def __init__(self, audio: AudioSpool) -> None:
         self._blocks = audio.blocks()
-        self._rest = np.zeros((audio.n_channels, 0), np.float32)
+        self._read = AudioQueue(audio.n_channels)
 
     def take(self, n: int) -> Audio:
-        parts = [self._rest]
-        n_parts = self._rest.shape[1]
-        while n_parts < n:
-            parts.append(next(self._blocks))
-            n_parts += parts[-1].shape[1]
-        joined = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-        self._rest = joined[:, n:]
-        return np.ascontiguousarray(joined[:, :n])
+        while self._read.n_samples < n:
+            self._read.push(next(self._blocks))
+        return self._read.take(n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import IO
@@ -90,5 +91,35 @@ class AudioSpool:
         self._parts = []
 
 
-def _interleaved(x: Audio) -> bytes:
-    return x.T.tobytes()
+def _interleaved(x: Audio) -> bytes | memoryview:
+    return x.T.tobytes() if len(x) > 1 else np.ascontiguousarray(x).data
+
+
+class AudioQueue:
+    """Samples that wait for others, first in, first out.
+
+    Parameters
+    ----------
+    n_channels : number of channels of every block
+    """
+
+    def __init__(self, n_channels: int) -> None:
+        self.n_samples = 0
+        self._blocks = deque([np.zeros((n_channels, 0), np.float32)])
+
+    def push(self, x: Audio) -> None:
+        """Append a block, which may not be changed afterwards."""
+        self._blocks.append(x)
+        self.n_samples += x.shape[1]
+
+    def take(self, n: int) -> Audio:
+        """(n_channels, n) C-contiguous: the first of the `n_samples` that wait, which are so many or more."""
+        parts = [self._blocks.popleft()]
+        left = n - parts[0].shape[1]
+        while left > 0:
+            parts.append(self._blocks.popleft())
+            left -= parts[-1].shape[1]
+        joined = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        self._blocks.appendleft(joined[:, n:])
+        self.n_samples -= n
+        return np.ascontiguousarray(joined[:, :n])

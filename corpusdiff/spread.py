@@ -1,6 +1,6 @@
 """The phases of a long track over its pieces, wherever there is room, and what they wrote in its place.
 
-A piece's findings travel as text that only processes look into that decode. What it encodes is put into the corpus's
+A piece's findings travel as bytes that only processes look into that decode. What it encodes is put into the corpus's
 place under a name of its own, create-only, until the track is committed.
 """
 
@@ -39,7 +39,7 @@ class PieceTask:
     shard: ShardTask
     number: int
     phase: str
-    arguments: str
+    arguments: bytes
     where: str = ""
 
 
@@ -49,7 +49,7 @@ class PieceReport:
 
     Parameters
     ----------
-    result : packed; "" where it failed
+    result : packed; empty where it failed
     staged : key of what it encoded, "" for nothing
     failed : reason and words of a failure of the track
     cpu_s : CPU seconds that it took
@@ -57,7 +57,7 @@ class PieceReport:
     costs : CPU seconds by part; empty where nobody asked
     """
 
-    result: str
+    result: bytes
     staged: str = ""
     failed: tuple[str, str] | None = None
     cpu_s: float = 0.0
@@ -122,7 +122,7 @@ class Spread:
         self.cpu_s = 0.0
         self.costs: Counter[str] = Counter()
 
-    def __call__(self, phase: str, pieces: Sequence[tuple[int, str]]) -> Iterator[Mapping[str, Any]]:
+    def __call__(self, phase: str, pieces: Sequence[tuple[int, bytes]]) -> Iterator[Mapping[str, Any]]:
         """Answers for the process that asks: each piece's packed result and where what it wrote lies, as they end.
 
         The last one says why where the track has failed. Raises OSError and StoreError for trouble that it is not to
@@ -142,7 +142,7 @@ class Spread:
                     yield {"failed": {"reason": reason, "error": error}}
                     return
                 self._where[pieces[place][0]] = report.where
-                yield {"place": place, "result": report.result, "base": self._placed(report.staged)}
+                yield {"place": place, "data": report.result, "base": self._placed(report.staged)}
                 n_done += 1
                 self._on_done(min(self._n_phases + n_done / len(pieces), N_PHASES) / N_PHASES)
         self._n_phases += 1
@@ -171,4 +171,4 @@ def stage(objects: Objects, task: ShardTask, parts: Callable[[], Iterator[bytes]
 
 def failed_as(error: TrackError) -> PieceReport:
     """The report of a piece over which the track failed."""
-    return PieceReport("", failed=(error.reason, str(error)))
+    return PieceReport(b"", failed=(error.reason, str(error)))

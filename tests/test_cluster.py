@@ -10,8 +10,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import soundfile as sf
 from distributed import LocalCluster
 
 from corpusdiff.cluster import connect
@@ -346,3 +348,27 @@ def test_no_scheduler_at_the_address(monkeypatch):
         connect("tcp://127.0.0.1:1", fake_shards.quick),
     ):
         pass
+
+
+LOADED = """
+import sys
+from click.testing import CliRunner
+from corpusdiff.cli import main
+
+done = CliRunner().invoke(main, ["run", sys.argv[1], sys.argv[2], "--cluster", "none", "--quiet"])
+assert done.exit_code == 0, done.output
+print("pandas" in sys.modules)
+import pandas
+import pyarrow as pa
+print(len(pandas.DataFrame({"a": [1, 2]})), pa.table({"a": [1, None]}).column("a").to_pylist())
+"""
+
+
+def test_a_run_loads_no_pandas(tmp_path):
+    """Arrow would, a third of a second of every run; whoever imports it in the same process has it all the same."""
+    pytest.importorskip("pandas")
+    (tmp_path / "in").mkdir()
+    sf.write(tmp_path / "in" / "a.wav", np.random.default_rng(1).normal(0, 0.1, 16000), 16000)
+    command = [sys.executable, "-c", LOADED, tmp_path / "in", tmp_path / "out"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines() == ["False", "2 [1, None]"]

@@ -161,7 +161,7 @@ def test_a_pipe_refuses_absurd_messages():
     """A taken-over child cannot make the worker allocate without end."""
     read_fd, write_fd = os.pipe()
     pipe = Pipe(read_fd, os.dup(write_fd))
-    os.write(write_fd, b"\xff\xff\xff\xff")
+    os.write(write_fd, b"\xff" * 8)
     with pytest.raises(PipeClosed, match="announced"):
         pipe.receive()
     os.close(write_fd)

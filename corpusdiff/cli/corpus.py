@@ -63,6 +63,9 @@ def run(source: str, out: str, **options: Any) -> None:
       corpusdiff run train.jsonl corpus/ --job codec --set output.opus.bitrate_kbps=16
       corpusdiff run s3://bucket/recordings s3://bucket/corpus --cluster slurm --workers 64 --partition cpu
     """
+    from corpusdiff.cli.arrow import leave_pandas
+
+    leave_pandas()
     from corpusdiff.driver import TOO_MANY_FAILED, execute
     from corpusdiff.progress import next_steps
     from corpusdiff.request import RunRequest

@@ -1,4 +1,4 @@
-"""Findings and states as text, from one process that decodes to another; nobody in between looks inside.
+"""Findings and states as bytes, from one process that decodes to another; nobody in between looks inside.
 
 Pickles, and read by processes alone that may do nothing else than decode. These take arrays, plain values and values
 of classes of this package and of the stages' own: nothing that a pickle could call.
@@ -6,7 +6,6 @@ of classes of this package and of the stages' own: nothing that a pickle could c
 
 from __future__ import annotations
 
-import base64
 import importlib
 import io
 import pickle
@@ -41,16 +40,16 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is not taken from elsewhere")
 
 
-def packed(value: Any) -> str:
-    """A value as text."""
-    return base64.b64encode(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)).decode("ascii")
+def packed(value: Any) -> bytes:
+    """A value as bytes."""
+    return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def unpacked(text: str, stages: tuple[Any, ...] = ()) -> Any:
+def unpacked(data: bytes, stages: tuple[Any, ...] = ()) -> Any:
     """Inverse of `packed`. Raises pickle.UnpicklingError for what no value of ours and none of the stages' is made of.
 
     >>> unpacked(packed((1, "a", None)))
     (1, 'a', None)
     """
     packages = frozenset({"corpusdiff", *(type(stage).__module__.partition(".")[0] for stage in stages)})
-    return _Unpickler(base64.b64decode(text), packages).load()
+    return _Unpickler(data, packages).load()

@@ -21,7 +21,7 @@ from corpusdiff.pieces.measure import PieceMeter, PieceVolume, piece_change, pie
 from corpusdiff.pieces.shape import JOIN_S, agree, planned_run, run_over
 from corpusdiff.pieces.share import Stretch, union
 from corpusdiff.shape import MAX_HALVINGS, weakened
-from corpusdiff.spool import AudioSpool
+from corpusdiff.spool import AudioQueue, AudioSpool
 from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.chain import Chain
 from corpusdiff.stages.limiter import Limiter
@@ -152,27 +152,27 @@ def shape(cut: Cut, piece: Stretch, means: Means, shaping: Shaping, begins: Stat
     wide = Stretch(run.begins, None if piece.stop is None else piece.stop + round(JOIN_S * cut.sr))
     first, state = (run.first, chain.initial_state(sig)) if begins is None else (run.begins, begins)
     marks: dict[int, State] = {run.begins: None} if run.ends is None else {run.begins: None, run.ends: None}
+    before = AudioQueue(cut.n_channels)
+
+    def heard() -> Iterator[Audio]:
+        stop = None if wide.stop is None else wide.stop + chain.latency(sig)
+        for at, x in _heard(cut, piece, Stretch(first, stop), means):
+            before.push(wide.of(x, at))
+            yield x
+
     after = AudioSpool(cut.n_channels, cut.context.spool)
-    with AudioSpool(cut.n_channels, cut.context.spool) as before:
-
-        def heard() -> Iterator[Audio]:
-            stop = None if wide.stop is None else wide.stop + chain.latency(sig)
-            for at, x in _heard(cut, piece, Stretch(first, stop), means):
-                before.write(wide.of(x, at))
-                yield x
-
-        try:
-            for y in run_over(chain, state, heard(), first, wide, sig, marks):
-                after.write(y)
-        except BaseException:
-            after.close()
-            raise
-        at = wide.start
-        for x, y in zip(before.blocks(), after.blocks(), strict=True):
+    at = wide.start
+    try:
+        for y in run_over(chain, state, heard(), first, wide, sig, marks):
+            after.write(y)
             with part(MEASURE_CHANGE):
                 volume.update(at, y)
-                change.update(at, x, y)
+                change.update(at, before.take(y.shape[1]), y)
             at += y.shape[1]
+    except BaseException:
+        after.close()
+        raise
+    means.kept.drop(("heard", piece.start))  # seldom wanted again, and what is kept may not crowd out other files
     counted = marks[run.begins]
     means.kept.put(("shaped", piece.start), Part(wide.start, after, (shaping.rule, shaping.halvings, counted)))
     return Shaped(Together(volume, change), counted, None if run.ends is None else marks[run.ends])
@@ -213,8 +213,7 @@ def write(cut: Cut, piece: Stretch, means: Means, shaping: Shaping, gain: Gain, 
         at += y.shape[1]
     with part(ENCODE):
         closed = [encoder.close() for encoder in encoders]
-    for name in ("heard", "shaped"):
-        means.kept.drop((name, piece.start))
+    means.kept.drop(("shaped", piece.start))
     return Written(Together(meter, volume), chunks, [each.n_bytes for each in closed], closed[0].n_samples)
 
 

@@ -21,7 +21,7 @@ from corpusdiff.errors import StoreError
 from corpusdiff.store.keptfiles import KeptFiles
 
 #: What an object is made of: its bytes, or an iterable of consecutive blocks of them.
-Data: TypeAlias = bytes | Iterable[bytes]
+Data: TypeAlias = bytes | Iterable[bytes | bytearray]
 
 _TEMPORARY = ".tmp"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}

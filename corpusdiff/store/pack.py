@@ -65,7 +65,7 @@ class PackedObject:
     sha256: str = ""
     table: list[list[int]] = field(default_factory=list)
 
-    def blocks(self) -> Iterator[bytes]:
+    def blocks(self) -> Iterator[bytes | bytearray]:
         """The object's bytes, one inner chunk at a time."""
         digest = hashlib.sha256()
         index = np.full((self.inner_per_shard, 2), ABSENT, "<u8")
@@ -73,9 +73,8 @@ class PackedObject:
         offset = 0
         with open(self.spool, "rb") as spool:  # noqa: PTH123  # a path, /dev/fd included
             for chunk in self.chunks:
-                payload = _payload(spool.fileno(), chunk)
-                crc = google_crc32c.value(payload)
-                block = payload + crc.to_bytes(CRC_BYTES, "little")
+                block = _block(spool.fileno(), chunk)
+                crc = int.from_bytes(block[-CRC_BYTES:], "little")
                 index[chunk.index] = offset, len(block)
                 table.append([chunk.index, len(block), crc])
                 offset += len(block)
@@ -127,13 +126,16 @@ def parse_index(data: bytes, inner_per_shard: int) -> NDArray[np.uint64]:
     return np.frombuffer(without_crc(data), "<u8").reshape(inner_per_shard, 2)
 
 
-def _payload(descriptor: int, chunk: InnerChunk) -> bytes:
-    parts = [_read(descriptor, offset, size) for offset, size in chunk.extents]
-    return b"".join([*parts, bytes(chunk.padding)])
-
-
-def _read(descriptor: int, offset: int, size: int) -> bytes:
-    data = os.pread(descriptor, size, offset)
-    if len(data) != size:
-        raise OSError(f"spool file ends at {offset + len(data)}, expected {offset + size} bytes or more")
-    return data
+def _block(descriptor: int, chunk: InnerChunk) -> bytearray:
+    """The chunk and its checksum, copied once."""
+    size = sum(n for _, n in chunk.extents) + chunk.padding
+    block = bytearray(size + CRC_BYTES)
+    rest = memoryview(block)
+    for offset, n in chunk.extents:
+        n_read = os.preadv(descriptor, [rest[:n]], offset)
+        if n_read != n:
+            raise OSError(f"spool file ends at {offset + n_read}, expected {offset + n} bytes or more")
+        rest = rest[n:]
+    crc = google_crc32c.value(np.frombuffer(block, np.uint8, size))
+    block[size:] = crc.to_bytes(CRC_BYTES, "little")
+    return block
