@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from corpusdiff.cli.group import main
+from corpusdiff.cli.loading import loading
 from corpusdiff.cli.options import ANYWHERE, as_json, cluster_options, job_options, quiet, reading_options
 from corpusdiff.cli.options import where as where_option
 from corpusdiff.manifests import Reading
@@ -63,12 +64,10 @@ def run(source: str, out: str, **options: Any) -> None:
       corpusdiff run train.jsonl corpus/ --job codec --set output.opus.bitrate_kbps=16
       corpusdiff run s3://bucket/recordings s3://bucket/corpus --cluster slurm --workers 64 --partition cpu
     """
-    from corpusdiff.cli.arrow import leave_pandas
-
-    leave_pandas()
-    from corpusdiff.driver import TOO_MANY_FAILED, execute
-    from corpusdiff.progress import next_steps
-    from corpusdiff.request import RunRequest
+    with loading():
+        from corpusdiff.driver import TOO_MANY_FAILED, execute
+        from corpusdiff.progress import next_steps
+        from corpusdiff.request import RunRequest
 
     code = execute(RunRequest(source=source, out=out, **options))
     if code == TOO_MANY_FAILED and options["quiet"]:

@@ -1,8 +1,11 @@
-"""Arrow in a process that has no use for pandas."""
+"""Loading what a command needs, and no more, in half a second."""
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 
 
@@ -14,7 +17,19 @@ class _NoPandas(MetaPathFinder):
             raise ModuleNotFoundError(name=name)
 
 
-def leave_pandas() -> None:
+@contextmanager
+def loading() -> Iterator[None]:
+    """Modules that are imported in the block stay: nobody looks for garbage among them, now or later."""
+    gc.disable()
+    try:
+        _leave_pandas()
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _leave_pandas() -> None:
     """Let Arrow look for pandas now, while it is not to be found.
 
     It looks once, as soon as it is given Python's values, and asks pandas of each whether they are its own: where
