@@ -233,6 +233,54 @@ def _highpass(sr: int) -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True)
+def _add_one(
+    x: NDArray[np.float32], sections: NDArray[np.float64], state: NDArray[np.float64], sums: NDArray[np.float64]
+) -> None:
+    """Filter one channel and add its squares, in direct form I, whose loop over its own output is the shortest."""
+    b0, b1, b2, a1, a2 = sections[0, 0], sections[0, 1], sections[0, 2], sections[0, 4], sections[0, 5]
+    c0, c1, c2, d1, d2 = sections[1, 0], sections[1, 1], sections[1, 2], sections[1, 4], sections[1, 5]
+    total = sums[0]
+    u1, u2, v1, v2, w1, w2 = state
+    for i in range(x.size):
+        u = float(x[i])
+        v = ((b0 * u + b1 * u1 + b2 * u2) - a2 * v2) - a1 * v1
+        w = ((c0 * v + c1 * v1 + c2 * v2) - d2 * w2) - d1 * w1
+        u1, u2, v1, v2, w1, w2 = u, u1, v, v1, w, w1
+        total += w * w
+    sums[0] = total
+    state[0], state[1], state[2], state[3], state[4], state[5] = u1, u2, v1, v2, w1, w2
+
+
+@njit(cache=True, nogil=True)
+def _add_two(
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+    sections: NDArray[np.float64],
+    state: NDArray[np.float64],
+    sums: NDArray[np.float64],
+) -> None:
+    """The same for two channels, each computed while the other waits for its own last sample."""
+    b0, b1, b2, a1, a2 = sections[0, 0], sections[0, 1], sections[0, 2], sections[0, 4], sections[0, 5]
+    c0, c1, c2, d1, d2 = sections[1, 0], sections[1, 1], sections[1, 2], sections[1, 4], sections[1, 5]
+    total_left, total_right = sums
+    u1, u2, v1, v2, w1, w2 = state[0]
+    p1, p2, q1, q2, r1, r2 = state[1]
+    for i in range(left.size):
+        u, p = float(left[i]), float(right[i])
+        v = ((b0 * u + b1 * u1 + b2 * u2) - a2 * v2) - a1 * v1
+        q = ((b0 * p + b1 * p1 + b2 * p2) - a2 * q2) - a1 * q1
+        w = ((c0 * v + c1 * v1 + c2 * v2) - d2 * w2) - d1 * w1
+        r = ((c0 * q + c1 * q1 + c2 * q2) - d2 * r2) - d1 * r1
+        u1, u2, v1, v2, w1, w2 = u, u1, v, v1, w, w1
+        p1, p2, q1, q2, r1, r2 = p, p1, q, q1, r, r1
+        total_left += w * w
+        total_right += r * r
+    sums[0], sums[1] = total_left, total_right
+    state[0, 0], state[0, 1], state[0, 2], state[0, 3], state[0, 4], state[0, 5] = u1, u2, v1, v2, w1, w2
+    state[1, 0], state[1, 1], state[1, 2], state[1, 3], state[1, 4], state[1, 5] = p1, p2, q1, q2, r1, r2
+
+
+@njit(cache=True, nogil=True)
 def _accumulate(
     x: NDArray[np.float32],
     sections: NDArray[np.float64],
@@ -243,34 +291,26 @@ def _accumulate(
     hop: int,
     hops: NDArray[np.float64],
 ) -> int:
-    """Filter and sum squares, sample by sample; full hops are added to `hops`. The samples in the unfinished hop.
+    """Filter and sum squares; full hops are added to `hops`. The samples in the unfinished hop.
 
-    Direct form I, whose loop over its own output is the shortest. `state` (n_channels, 6): the last two
-    samples of the input, between the sections and of the output.
+    `state` (n_channels, 6): the last two samples of the input, between the sections and of the output.
     """
     n_channels, n = x.shape
-    b0, b1, b2, a1, a2 = sections[0, 0], sections[0, 1], sections[0, 2], sections[0, 4], sections[0, 5]
-    c0, c1, c2, d1, d2 = sections[1, 0], sections[1, 1], sections[1, 2], sections[1, 4], sections[1, 5]
-    left = filled
-    for c in range(n_channels):
-        left = filled
-        number = 0
-        total = sums[c]
-        u1, u2, v1, v2, w1, w2 = state[c]
-        for i in range(n):
-            u = float(x[c, i])
-            v = ((b0 * u + b1 * u1 + b2 * u2) - a2 * v2) - a1 * v1
-            w = ((c0 * v + c1 * v1 + c2 * v2) - d2 * w2) - d1 * w1
-            u1, u2, v1, v2, w1, w2 = u, u1, v, v1, w, w1
-            total += w * w
-            left += 1
-            if left == hop:
-                hops[number] += weights[c] * total
-                number += 1
-                total = 0.0
-                left = 0
-                if abs(v1) + abs(v2) + abs(w1) + abs(w2) < _INAUDIBLE:  # before it gets too small for fast arithmetic
-                    v1, v2, w1, w2 = 0.0, 0.0, 0.0, 0.0
-        sums[c] = total
-        state[c, 0], state[c, 1], state[c, 2], state[c, 3], state[c, 4], state[c, 5] = u1, u2, v1, v2, w1, w2
+    left, number, start = filled, 0, 0
+    while start < n:
+        stop = min(n, start + hop - left)
+        for c in range(0, n_channels - 1, 2):
+            _add_two(x[c, start:stop], x[c + 1, start:stop], sections, state[c : c + 2], sums[c : c + 2])
+        if n_channels % 2:
+            _add_one(x[n_channels - 1, start:stop], sections, state[n_channels - 1], sums[n_channels - 1 :])
+        left += stop - start
+        start = stop
+        if left == hop:
+            for c in range(n_channels):
+                hops[number] += weights[c] * sums[c]
+                sums[c] = 0.0
+                if np.abs(state[c, 2:]).sum() < _INAUDIBLE:  # before it gets too small for fast arithmetic
+                    state[c, 2:] = 0.0
+            number += 1
+            left = 0
     return left
