@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -86,10 +90,21 @@ def stream(measured_path: str | None, *, only_latency: bool, as_json: bool, **op
 
     request = StreamRequest(measured=_measured(measured_path), **options)
     if not only_latency:
-        run_stream(request)
+        with _ended_by_ctrl_c():
+            run_stream(request)
         return
     found = latency_of(request)
     click.echo(json.dumps(found) if as_json else f"{found['samples']} samples, {found['ms']:g} ms at {found['sr']} Hz")
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """At once, wherever the process is: where a kernel is being loaded, the exception would be lost."""
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _measured(path: str | None) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import google_crc32c
@@ -66,19 +67,22 @@ class PackedObject:
     table: list[list[int]] = field(default_factory=list)
 
     def blocks(self) -> Iterator[bytes | bytearray]:
-        """The object's bytes, one inner chunk at a time."""
+        """The object's bytes, one inner chunk at a time, each digested while it is written."""
         digest = hashlib.sha256()
+        digested: Future[None] | None = None
         index = np.full((self.inner_per_shard, 2), ABSENT, "<u8")
         table: list[list[int]] = []
         offset = 0
-        with open(self.spool, "rb") as spool:  # noqa: PTH123  # a path, /dev/fd included
+        with open(self.spool, "rb") as spool, ThreadPoolExecutor(1) as beside:  # noqa: PTH123  # a path, /dev/fd too
             for chunk in self.chunks:
                 block = _block(spool.fileno(), chunk)
                 crc = int.from_bytes(block[-CRC_BYTES:], "little")
                 index[chunk.index] = offset, len(block)
                 table.append([chunk.index, len(block), crc])
                 offset += len(block)
-                digest.update(block)
+                if digested is not None:
+                    digested.result()
+                digested = beside.submit(digest.update, block)
                 yield block
         tail = with_crc(index.tobytes())
         digest.update(tail)
