@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from corpusdiff.describe import nothing_in
 from corpusdiff.dsp.filters import power_response
-from corpusdiff.dsp.loudness import k_weighting
+from corpusdiff.dsp.k_weighting import k_weighting
 from corpusdiff.errors import CorpusdiffError, TrackError, UsageError
 from corpusdiff.fetch import Fetcher
 from corpusdiff.isolate import TRIES, ChildDied, Stalled, close_children, own_child

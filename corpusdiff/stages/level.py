@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from corpusdiff.dsp.activity import ACT_ON, N_ACTIVITY, activity_law, activity_step, initial_activity
 from corpusdiff.dsp.filters import filter_sections
+from corpusdiff.dsp.k_weighting import k_weighting
 from corpusdiff.dsp.law import deviation_factor, follow_step, rho_for_tau
-from corpusdiff.dsp.loudness import OFFSET_LUFS, k_weighting
+from corpusdiff.dsp.loudness import OFFSET_LUFS
 from corpusdiff.errors import ParameterError
 from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import at_least, caps, in_range, one_of

@@ -10,8 +10,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from corpusdiff.dsp.filters import filter_sections
+from corpusdiff.dsp.k_weighting import k_weighting
 from corpusdiff.dsp.law import follow_step, rho_for_tau
-from corpusdiff.dsp.loudness import HOP_S, OFFSET_LUFS, channel_weights, k_weighting
+from corpusdiff.dsp.loudness import HOP_S, OFFSET_LUFS, channel_weights
 from corpusdiff.stages.base import Audio, Signal, State
 from corpusdiff.stages.checks import at_least, caps, in_range
 

@@ -8,7 +8,8 @@ import soundfile as sf
 import soxr
 from scipy.signal import freqz_sos
 
-from corpusdiff.dsp.loudness import LoudnessMeter, k_weighting
+from corpusdiff.dsp.k_weighting import k_weighting
+from corpusdiff.dsp.loudness import LoudnessMeter
 
 RATES = [8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000]
 
